@@ -1,0 +1,91 @@
+"""Fold and Study: the two shapes that all model-heavy work takes, so that it shards, resumes and reports progress."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import numpy as np
+
+from auditor.types import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+State: TypeAlias = dict[str, Array]
+Item: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one forward pass gives to every fold. n images; nothing here carries a gradient."""
+
+    positions: Array
+    """(n,) int64: where the images stand in the data set."""
+    labels: Array
+    """(n,) int64 class of the logits, -1 where unlabelled."""
+    images: Tensor
+    """(n,C,H,W) float32, normalised, on the device."""
+    scores: Tensor | None
+    """(n,K) logits in float32; None under `--task features`."""
+    features: Tensor
+    """(n,D) penultimate features in float32."""
+    activations: Mapping[str, Tensor] = field(default_factory=dict)
+    """Layer name -> its output, for each layer that some fold asked for."""
+
+
+class Fold(ABC):
+    """A monoid over the data set, and the only thing that holds state.
+
+    A fresh fold is the unit; `merge` is associative in shard order, so any split of the data gives the same result
+    (integers and top-k exactly, floats within 1e-6).
+    """
+
+    layers: tuple[str, ...] = ()
+    """The layers whose outputs `see` reads."""
+
+    @abstractmethod
+    def see(self, batch: Batch) -> None:
+        """Take in one batch."""
+
+    @abstractmethod
+    def merge(self, other: Self) -> None:
+        """Take in the state of a fold that saw later samples."""
+
+    @abstractmethod
+    def save(self) -> State:
+        """The state as arrays: what a checkpoint, a worker and a resume exchange."""
+
+    @abstractmethod
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Replace the state by a saved one."""
+
+
+Work: TypeAlias = Callable[[Any, Any, Sequence[Item]], Mapping[str, Array]]
+"""(target, dataset, items) -> rows: name -> array with one row an item."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Work after the pass: `work` turns items into rows, `chunk` items at a time.
+
+    The rows of all chunks are concatenated in the order of the items, whoever computed them. A row depends on its item
+    alone (seeds come from the item, never from its place in the chunk).
+    """
+
+    items: tuple[Item, ...]
+    work: Work
+    chunk: int
+    forwards: float = 0.0
+    """Full forward passes an item costs, for the plan."""
+    gradients: float = 0.0
+    """Forward-and-input-gradient passes an item costs, for the plan."""
+
+
+def concatenate(chunks: Sequence[Mapping[str, Array]]) -> State:
+    """Rows of successive chunks as one table; every chunk must have the same names."""
+    if not chunks:
+        return {}
+    return {name: np.concatenate([np.asarray(c[name]) for c in chunks]) for name in chunks[0]}

@@ -1,0 +1,191 @@
+"""The records that flow from a probe to an audit, a gate and a page. Frozen, without logic, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+
+Json: TypeAlias = Any
+Array: TypeAlias = NDArray[Any]
+Direction: TypeAlias = Literal["higher", "lower", "none"]
+Kind: TypeAlias = Literal["proportion", "statistic", "exact"]
+Status: TypeAlias = Literal["done", "not_applicable", "failed", "skipped"]
+FigureKind: TypeAlias = Literal["table", "bars", "lines", "heatmap", "histogram", "scatter", "gallery", "sheet", "note"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure that a probe promises: its name has no dot, a scope follows the first dot (`psnr.layer3`)."""
+
+    name: str
+    title: str
+    unit: str
+    """"share", "images", "dB", "nats", "iterations", "correlation": what one means; "" for a pure number."""
+    direction: Direction
+    meaning: str
+    """One plain sentence for the reader of the report."""
+    revision: int = 1
+    """Raised when the meaning changes; a baseline from another revision is inconclusive."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A measured figure with all that a gate needs to bound it itself.
+
+    kind "proportion": `k` of `n`, bounded exactly (Clopper-Pearson 1934).
+    kind "statistic": the function named `statistic` (see `auditor.bounds`) of the per-sample `columns`, bounded by bootstrap.
+    kind "exact": a property of the weights or of a fixed computation; without sampling error.
+    `low` and `high` are the two-sided 90 % interval, so each is a one-sided 95 % bound.
+    """
+
+    value: float | None
+    kind: Kind
+    unit: str
+    n: int | None = None
+    k: int | None = None
+    low: float | None = None
+    high: float | None = None
+    statistic: str | None = None
+    columns: tuple[str, ...] = ()
+    seed: int | None = None
+    flags: tuple[str, ...] = ()
+    """Why this figure may not be trusted or is approximate: shown beside it; a flag that starts with "void:" never passes."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One thing shown. `data` is small JSON (no array above 1,000 numbers); larger things are artifacts, named in `data` by file.
+
+    The keys of `data` by kind are described in docs/figures.md and drawn by `auditor.report`.
+    """
+
+    name: str
+    kind: FigureKind
+    title: str
+    caption: str = ""
+    """What is shown of what, and how it was scaled."""
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A verdict of one probe on the section of another (sanity on saliency)."""
+
+    about: str
+    verdict: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a probe concludes."""
+
+    status: Status
+    reason: str = ""
+    values: Mapping[str, Value] = field(default_factory=dict)
+    figures: tuple[Figure, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Sentences for the reader: what stands out in this model, with its figures."""
+    stamps: tuple[Stamp, ...] = ()
+    artifacts: Mapping[str, Array] = field(default_factory=dict)
+    """File name within the section -> array. `.png` and `.jpg`: uint8 (H,W), (H,W,1) or (H,W,3). `.npy`: any numbers."""
+    columns: Mapping[str, Array] = field(default_factory=dict)
+    """Column of predictions.parquet -> (N,), one entry a sample, NaN where the sample was not looked at."""
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class About:
+    """A probe in words, from its docstring."""
+
+    asks: str = ""
+    formula: str = ""
+    read: str = ""
+    misleads: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A Finding in an audit, with what its reader needs to know of its probe. Artifacts are files by now."""
+
+    id: str
+    title: str
+    status: Status
+    reason: str = ""
+    values: Mapping[str, Value] = field(default_factory=dict)
+    figures: tuple[Figure, ...] = ()
+    notes: tuple[str, ...] = ()
+    stamps: tuple[Stamp, ...] = ()
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    about: About = About()
+    cites: tuple[str, ...] = ()
+    cost: Mapping[str, float] = field(default_factory=dict)
+    """Work, not time: "forwards" and "gradients", in images through the whole network."""
+    traceback: str = ""
+
+    def __getitem__(self, measure: str) -> Value:
+        return self.values[measure]
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """Everything the report shows and the gate judges; `auditor.store` writes it to and reads it from a folder."""
+
+    schema_version: int
+    name: str
+    provenance: Mapping[str, Json]
+    """model {source, digest, parameters, task, classes...}, preprocess, versions, plan digest."""
+    dataset: Mapping[str, Json]
+    """The ledger: listed, ok, normalised, quarantined, coverage, entries, classes, label_rule, notes."""
+    plan: Mapping[str, Json]
+    catalogue: Mapping[str, tuple[Measure, ...]]
+    """Probe id -> the measures it promises."""
+    sections: Mapping[str, Section]
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Path within the folder -> sha256."""
+
+    def __getitem__(self, probe: str) -> Section:
+        return self.sections[probe]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One rule on one figure, judged."""
+
+    id: str
+    """`performance.top1` or `inversion.psnr.blocks.2`: probe, measure, scope."""
+    verdict: Literal["pass", "fail", "warn", "inconclusive", "incomplete", "waived"]
+    sentence: str
+    """One sentence with value, interval, n and bound."""
+    rule: Mapping[str, Json]
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    needed: int | None = None
+    """Samples that would decide an inconclusive rule, where that can be said."""
+    samples: tuple[int, ...] = ()
+    """Indices of the images behind it, worst first."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's answer; gate.json is this record."""
+
+    verdict: Literal["pass", "warn", "fail", "incomplete", "inconclusive", "not_gated"]
+    exit_code: int
+    why: str
+    outcomes: tuple[Outcome, ...] = ()
+    policy: Mapping[str, Json] = field(default_factory=dict)
+    policy_digest: str = ""
+
+
+def is_finite(value: float | None) -> bool:
+    """True for a real, finite number: what is not one never passes a rule."""
+    return value is not None and bool(np.isfinite(value))
