@@ -1,1 +1,37 @@
-"""See the docstrings of the modules within."""
+"""auditor: audits a trained image model before it is released.
+
+The public names are resolved on first use (PEP 562), so `import auditor` and `auditor check` load no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auditor.api import Audit as Audit
+    from auditor.api import attribute as attribute
+    from auditor.api import open_audit as open_audit
+    from auditor.api import run as run
+    from auditor.errors import AuditError as AuditError
+    from auditor.preprocess import Preprocess as Preprocess
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Audit": "auditor.api",
+    "AuditError": "auditor.errors",
+    "Preprocess": "auditor.preprocess",
+    "attribute": "auditor.api",
+    "open_audit": "auditor.api",
+    "run": "auditor.api",
+}
+
+__all__ = ["Audit", "AuditError", "Preprocess", "__version__", "attribute", "open_audit", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'auditor' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -120,7 +120,7 @@ def artifact(folder: Path, probe: str, file: str) -> Path:
     root = folder / "artifacts"
     path = root / probe / file
     if ".." in Path(probe).parts or ".." in Path(file).parts or Path(file).is_absolute():
-        raise StoreError(f"artifact {probe}/{file}: expected a name within {root}; the audit was altered, run it again")
+        raise StoreError(f"artifact {probe}/{file}: expected a name within artifacts/; the audit was altered, run it again")
     return path
 
 
@@ -142,7 +142,9 @@ def check_small(value: Json, where: str) -> None:
             check_small(item, f"{where}.{key}")
     elif isinstance(value, list):
         if len(value) > MOST_NUMBERS:
-            raise ValueError(f"{where} has {len(value)} entries; at most {MOST_NUMBERS} go into audit.json, the rest is an artifact")
+            raise ValueError(
+                f"{where} has {len(value)} entries; at most {MOST_NUMBERS} go into audit.json, the rest is an artifact"
+            )
         for item in value:
             check_small(item, where)
 
@@ -187,7 +189,9 @@ def read_json(path: Path) -> Json:
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise StoreError(f"expected an audit folder with {path.name}; {path.parent} has none; give the folder that `auditor run --out` wrote") from error
+        raise StoreError(
+            f"expected an audit folder with {path.name}; {path.parent} has none; give the folder that `auditor run --out` wrote"
+        ) from error
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise StoreError(f"cannot read {path}: {error}; run the audit again") from error
 
@@ -202,7 +206,9 @@ def read_audit(folder: Path) -> AuditRecord:
     if not isinstance(version, int):
         raise StoreError(f"{folder / 'audit.json'} has no schema_version; it is not an audit")
     if version > SCHEMA_VERSION:
-        raise StoreError(f"{folder} has schema_version {version}; this auditor reads up to {SCHEMA_VERSION}; install a newer auditor")
+        raise StoreError(
+            f"{folder} has schema_version {version}; this auditor reads up to {SCHEMA_VERSION}; install a newer auditor"
+        )
     try:
         return record_from(data)
     except (KeyError, TypeError, AttributeError) as error:
@@ -260,4 +266,6 @@ def require_writable(folder: Path) -> None:
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        raise StoreError(f"cannot write to {folder}: {error.strerror or error}; give a folder you may write to with --out") from error
+        raise StoreError(
+            f"cannot write to {folder}: {error.strerror or error}; give a folder you may write to with --out"
+        ) from error

@@ -1,1 +1,237 @@
-"""See the docstrings of the modules within."""
+"""The command. Each verb is a file here, imported only when it is called, so that `check` loads no torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditor.errors import AuditError
+
+app = typer.Typer(
+    name="auditor",
+    help="Audits a trained image model before it is released.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="torchvision:NAME[@WEIGHTS|@none], timm:NAME, hf:NAME or hf:./DIR, package.module:factory, file.py:factory, demo:NAME"
+    ),
+]
+Data = Annotated[
+    str | None, typer.Option(help="folder of class folders, manifest.csv, images.npz, folder of images, package.module:factory")
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", "--policy", help="audit.toml (the one in this folder where there is one)")
+]
+Weights = Annotated[
+    Path | None, typer.Option(help=".safetensors, .pt, .pth, .bin or .ckpt for the architecture that --model names")
+]
+ModelArgs = Annotated[list[str] | None, typer.Option("--model-arg", help="name=value for the factory, repeatable")]
+Probes = Annotated[str | None, typer.Option(help="comma-separated probe ids; all of the profile where not given")]
+Profile = Annotated[str, typer.Option(help="quick, standard, full, or one of [profiles]")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
+Task = Annotated[str | None, typer.Option(help="classification, or features for the label-free probes")]
+Out = Annotated[Path | None, typer.Option(help="folder of the audit (reports/NAME)")]
+Work = Annotated[Path | None, typer.Option(help="folder for decoded images and checkpoints (the user's cache)")]
+Classes = Annotated[Path | None, typer.Option(help="class names in the order of the logits, one a line")]
+LabelMap = Annotated[Path | None, typer.Option(help="label of the data -> class of the model, JSON or CSV")]
+Preset = Annotated[str | None, typer.Option(help="imagenet: resize 256, crop 224, ImageNet mean and std")]
+Mean = Annotated[str | None, typer.Option(help="comma-separated channel means, in units where pixels are 0 to 1")]
+Std = Annotated[str | None, typer.Option(help="comma-separated channel standard deviations")]
+Resize = Annotated[str | None, typer.Option(help="short side, or HxW")]
+Crop = Annotated[str | None, typer.Option(help="centre crop: side, or HxW")]
+Interpolation = Annotated[str, typer.Option(help="nearest, bilinear, bicubic, lanczos, box or hamming")]
+Depth16 = Annotated[str, typer.Option(help="16-bit images: full, minmax or max=N")]
+Seed = Annotated[int, typer.Option(help="of every random choice")]
+Batch = Annotated[int | None, typer.Option(help="images a forward pass (a function of the input's size)", min=1)]
+
+
+@app.command()
+def run(
+    model: Model = None,
+    data: Data = None,
+    config: Config = None,
+    weights: Weights = None,
+    model_arg: ModelArgs = None,
+    probes: Probes = None,
+    profile: Profile = "standard",
+    device: Device = "auto",
+    task: Task = None,
+    out: Out = None,
+    work: Work = None,
+    classes: Classes = None,
+    label_map: LabelMap = None,
+    preprocess: Preset = None,
+    mean: Mean = None,
+    std: Std = None,
+    resize: Resize = None,
+    crop: Crop = None,
+    interpolation: Interpolation = "bilinear",
+    depth16: Depth16 = "full",
+    seed: Seed = 0,
+    batch: Batch = None,
+    trust_code: Annotated[bool, typer.Option(help="allow a factory from a checkpoint that can run code")] = False,
+    force: Annotated[bool, typer.Option(help="replace an audit of other inputs in --out")] = False,
+) -> None:
+    """Audit a model: plan, collect, judge, render."""
+    from auditor.cli.run import Request, run_request
+
+    raise typer.Exit(run_request(Request(**locals_of(locals())), force=force))
+
+
+@app.command()
+def plan(
+    model: Model = None,
+    data: Data = None,
+    config: Config = None,
+    weights: Weights = None,
+    model_arg: ModelArgs = None,
+    probes: Probes = None,
+    profile: Profile = "standard",
+    device: Device = "auto",
+    task: Task = None,
+    work: Work = None,
+    classes: Classes = None,
+    label_map: LabelMap = None,
+    preprocess: Preset = None,
+    mean: Mean = None,
+    std: Std = None,
+    resize: Resize = None,
+    crop: Crop = None,
+    interpolation: Interpolation = "bilinear",
+    depth16: Depth16 = "full",
+    seed: Seed = 0,
+    batch: Batch = None,
+    trust_code: bool = False,
+) -> None:
+    """Print what `run` would do and cost, and stop."""
+    from auditor.cli.run import Request, plan_request
+
+    raise typer.Exit(plan_request(Request(**locals_of(locals()))))
+
+
+def locals_of(values: dict[str, object]) -> dict[str, object]:
+    """The options of a verb as the fields of its Request."""
+    return {name: value for name, value in values.items() if name not in ("force", "Request", "run_request", "plan_request")}
+
+
+@app.command()
+def check(
+    folder: Path,
+    policy: Annotated[Path | None, typer.Option("--policy", "--config", help="audit.toml with [gate]")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="print the verdict as JSON")] = False,
+    write: Annotated[bool, typer.Option(help="write gate.json, junit.xml and the page again")] = False,
+) -> None:
+    """Judge a saved audit under a policy: no model, no GPU, no torch."""
+    from auditor.cli.check import check as checked
+
+    raise typer.Exit(checked(folder, policy, json_, write))
+
+
+@app.command()
+def render(folder: Path) -> None:
+    """Make the page of a saved audit again."""
+    from auditor.report import render as rendered
+
+    print(rendered(folder))
+
+
+@app.command("open")
+def open_(folder: Annotated[Path, typer.Argument()] = Path("reports")) -> None:
+    """Open a report in the browser."""
+    import webbrowser
+
+    page = folder / "index.html"
+    if not page.exists():
+        from auditor.errors import StoreError
+
+        raise StoreError(f"{page} does not exist; give the folder of an audit, or run `auditor render {folder}`")
+    webbrowser.open(page.resolve().as_uri())
+    print(page)
+
+
+@app.command()
+def probes(
+    action: Annotated[str, typer.Argument(help="list or explain")] = "list",
+    name: Annotated[str | None, typer.Argument()] = None,
+    json_: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """List the probes, or explain one."""
+    from auditor.cli.probes import explain, list_probes
+
+    if action == "list":
+        list_probes(json_=json_)
+    elif action == "explain" and name:
+        explain(name)
+    else:
+        raise typer.BadParameter("expected `probes list` or `probes explain NAME`")
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="where to write it")] = Path("audit.toml"),
+    force: Annotated[bool, typer.Option(help="replace an existing file")] = False,
+) -> None:
+    """Write a commented audit.toml."""
+    from auditor.cli.init import write_config
+
+    print(write_config(path, force=force))
+
+
+@app.command()
+def convert(
+    source: Path,
+    out: Path,
+    trust_code: Annotated[bool, typer.Option(help="unpickle it in a child process: the file can run code there")] = False,
+) -> None:
+    """Turn a checkpoint into safetensors."""
+    from auditor.convert import convert as converted
+
+    print(converted(source, out, trust_code=trust_code))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder of the reports")] = Path("reports"),
+    only: Annotated[str | None, typer.Option(help="comma-separated: digits, digits-flawed, photographs")] = None,
+    profile: Profile = "quick",
+    work: Work = None,
+) -> None:
+    """Audit the embedded models and render their reports."""
+    from auditor.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(out, only=only, profile=profile, work=work))
+
+
+def main() -> None:
+    """Entry point: every AuditError is one line and its exit code, Ctrl-C is 130, a fault of our own is 70."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except AuditError as error:
+        message = " ".join(str(error).split())
+        print(f"auditor: {message}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("auditor: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception:  # noqa: BLE001 - the last resort: never exit code 1, which means "gate failed"
+        import traceback
+
+        traceback.print_exc()
+        print("auditor: a fault of our own, not of your model or data; please report the lines above", file=sys.stderr)
+        sys.exit(70)

@@ -1,0 +1,205 @@
+"""auditor from Python: `run`, `open_audit` and `attribute`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from auditor import folder as folders
+from auditor.config import Settings, load_config
+from auditor.dataset import Dataset, open_dataset
+from auditor.methods.attribute import attribute
+from auditor.plan import SHARD, Plan, default_batch
+from auditor.preprocess import Preprocess
+from auditor.probe import Probe
+from auditor.probes import configured, named, registry
+from auditor.run import Job, execute
+from auditor.store import read_audit, read_verdict, require_writable
+from auditor.stream import Progress, silent
+from auditor.target import Target, load_target
+from auditor.types import AuditRecord, Section, Verdict
+
+__all__ = ["Audit", "attribute", "open_audit", "run"]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """An audit in its folder: `audit["performance"]["top1"].value`, `audit.check("audit.toml")`, `audit.index`."""
+
+    path: Path
+    record: AuditRecord
+
+    def __getitem__(self, probe: str) -> Section:
+        return self.record.sections[probe]
+
+    @property
+    def index(self) -> Path:
+        """The report."""
+        return self.path / "index.html"
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """As written beside the audit; None where it was not judged."""
+        return read_verdict(self.path)
+
+    def check(self, policy: str | Path | Mapping[str, Any] | Settings) -> Verdict:
+        """Judge under a policy: a path to audit.toml, its content as a mapping, or Settings. Writes nothing."""
+        settings = policy if isinstance(policy, Settings) else load_config(policy)
+        return folders.judge_folder(self.path, settings.gate)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(probe)}.{escape(name)}</td><td style='text-align:right'>{shown(value.value)}</td>"
+            f"<td>{shown(value.low)} to {shown(value.high)}</td><td>{value.n if value.n is not None else ''}</td></tr>"
+            for probe, section in self.record.sections.items()
+            for name, value in section.values.items()
+        )
+        verdict = self.verdict
+        head = escape(f"{self.record.name}: {verdict.verdict if verdict else 'not gated'}")
+        return (
+            f"<table><caption>{head} - <a href='{escape(self.index.resolve().as_uri())}'>report</a></caption>"
+            f"<tr><th>measure</th><th>value</th><th>90 % interval</th><th>n</th></tr>{rows}</table>"
+        )
+
+
+def shown(value: float | None) -> str:
+    """A figure in four significant digits, a dash where there is none."""
+    return "-" if value is None else f"{value:.4g}"
+
+
+def open_audit(path: str | Path) -> Audit:
+    """The audit in a folder. Raises StoreError where there is none."""
+    return Audit(Path(path), read_audit(Path(path)))
+
+
+def work_folder(work: str | Path | None) -> Path:
+    """Where decoded images and checkpoints go: `work`, $AUDITOR_WORK, or the user's cache."""
+    if work is not None:
+        return Path(work)
+    if os.environ.get("AUDITOR_WORK"):
+        return Path(os.environ["AUDITOR_WORK"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "auditor"
+
+
+def chosen_probes(
+    wanted: Sequence[str | Probe] | None, settings: Mapping[str, Mapping[str, Any]], profile: str
+) -> tuple[list[Probe], dict[str, str]]:
+    """The probes to run with their parameters, and id -> reason of those left out."""
+    given = {probe.id(): probe for probe in wanted or () if isinstance(probe, Probe)}
+    names = [w.id() if isinstance(w, Probe) else named(w).id() for w in wanted] if wanted is not None else None
+    for name in settings:
+        named(name)
+    probes: list[Probe] = []
+    left_out: dict[str, str] = {}
+    for name in registry():
+        if names is not None and name not in names:
+            left_out[name] = "not among the probes asked for"
+            continue
+        probe = given.get(name) or configured(name, settings.get(name, {}), profile)
+        if probe is None:
+            left_out[name] = f"the profile {profile} leaves it out"
+        else:
+            probes.append(probe)
+    return probes, left_out
+
+
+def make_plan(
+    target: Target,
+    probes: Sequence[Probe],
+    *,
+    profile: str,
+    seed: int = 0,
+    batch: int | None = None,
+    left_out: Mapping[str, str] | None = None,
+) -> Plan:
+    """The default plan: a pure function of the input's size, the device's class and the number of threads."""
+    return Plan(
+        profile=profile,
+        probes={probe.id(): probe.parameters() for probe in probes},
+        batch=batch or default_batch(tuple(target.input_shape)),
+        shard=SHARD,
+        threads=torch.get_num_threads(),
+        device=target.device.type,
+        seed=seed,
+        left_out=dict(left_out or {}),
+    )
+
+
+def run(
+    model: str | nn.Module | Target,
+    data: Any,
+    *,
+    preprocess: Preprocess | None = None,
+    probes: Sequence[str | Probe] | None = None,
+    out: str | Path = "reports/audit",
+    config: str | Path | Mapping[str, Any] | Settings | None = None,
+    profile: str = "standard",
+    progress: Progress = silent,
+    force: bool = False,
+    **options: Any,
+) -> Audit:
+    """Audit a model on a data set, judge it, render the report.
+
+    `model`: what `--model` takes, or any nn.Module with a Preprocess (or one as its attribute `preprocess`).
+    `data`: what `--data` takes, (images, labels) arrays, or a torch Dataset of (image, label).
+    `probes`: ids or Probe objects; all of the profile where None. `config`: audit.toml as a path or a mapping.
+    Options: weights, model_args, task, classes_file, label_map, depth16, device, seed, batch, work, trust_code.
+
+    The model is left as it was found. Raises an AuditError of `auditor.errors`: nothing half-written stays in `out`.
+    """
+    settings = config if isinstance(config, Settings) else load_config(config or {})
+    out = Path(out)
+    chosen, left_out = chosen_probes(probes, settings.probes, profile)
+    require_writable(out.parent)
+    target = model if isinstance(model, Target) else open_target(model, preprocess, options)
+    try:
+        dataset = open_data(target, data, options, progress)
+        plan = make_plan(
+            target, chosen, profile=profile, seed=options.get("seed", 0), batch=options.get("batch"), left_out=left_out
+        )
+        return run_job(
+            Job(target, dataset, chosen, plan, out.name), out, settings, options.get("work"), progress=progress, force=force
+        )
+    finally:
+        if not isinstance(model, Target):
+            target.restore()
+
+
+def run_job(
+    job: Job, out: Path, settings: Settings, work: str | Path | None, *, progress: Progress = silent, force: bool = False
+) -> Audit:
+    """Carry a job out into `out`: collected, judged, rendered, then put in place as a whole."""
+    key = job.key()
+    folders.require_free(out, key, force=force)
+    folder = folders.partial(out)
+    execute(job, folder, work_folder(work) / "runs" / key[:32], progress=progress)
+    folders.write_judgement(folder, folders.judge_folder(folder, settings.gate))
+    folders.put_in_place(folder, out)
+    return open_audit(out)
+
+
+def open_target(model: str | nn.Module, preprocess: Preprocess | None, options: Mapping[str, Any]) -> Target:
+    """The target of `run`'s options."""
+    names = ("weights", "model_args", "classes", "task", "device", "trust_code")
+    return load_target(model, preprocess=preprocess, **{name: options[name] for name in names if options.get(name) is not None})
+
+
+def open_data(target: Target, data: Any, options: Mapping[str, Any], progress: Progress = silent) -> Dataset:
+    """The data set of `run`'s options, its labels met with the target's classes."""
+    names = ("classes_file", "label_map", "depth16")
+    return open_dataset(
+        data,
+        preprocess=target.preprocess,
+        outputs=target.outputs,
+        names=target.classes,
+        work=work_folder(options.get("work")) / "images",
+        progress=lambda done, total: progress("images", done, total),
+        **{name: options[name] for name in names if options.get(name) is not None},
+    )

@@ -1,0 +1,297 @@
+"""`auditor run` and `auditor plan`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from auditor import api
+from auditor.cli.progress import Bars
+from auditor.config import Settings, load_config
+from auditor.errors import ConfigError
+from auditor.preprocess import Geometry, Preprocess
+from auditor.probe import Probe
+from auditor.run import Job, unmet
+from auditor.target import Target
+from auditor.types import Verdict
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `run` and `plan`, as typed."""
+
+    model: str | None = None
+    data: str | None = None
+    config: Path | None = None
+    weights: Path | None = None
+    model_arg: list[str] | None = None
+    probes: str | None = None
+    profile: str = "standard"
+    device: str = "auto"
+    task: str | None = None
+    out: Path | None = None
+    work: Path | None = None
+    classes: Path | None = None
+    label_map: Path | None = None
+    preprocess: str | None = None
+    mean: str | None = None
+    std: str | None = None
+    resize: str | None = None
+    crop: str | None = None
+    interpolation: str = "bilinear"
+    depth16: str = "full"
+    seed: int = 0
+    batch: int | None = None
+    trust_code: bool = False
+    settings: Settings | None = field(default=None)
+
+
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """`0.5,0.5,0.5` as floats."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"{option}: expected comma-separated numbers such as 0.485,0.456,0.406, got {text!r}") from error
+
+
+def size(text: str, option: str) -> tuple[int, ...]:
+    """`256` or `224x192` (height x width) as whole numbers."""
+    try:
+        sides = tuple(int(part) for part in text.lower().split("x"))
+    except ValueError as error:
+        raise ConfigError(f"{option}: expected a side such as 224, or HxW such as 224x192, got {text!r}") from error
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        raise ConfigError(f"{option}: expected a side such as 224, or HxW such as 224x192, got {text!r}")
+    return sides
+
+
+def given_preprocess(request: Request) -> Preprocess | None:
+    """The preprocessing that the options spell out, None where they do not."""
+    if request.preprocess is not None:
+        if request.preprocess != "imagenet":
+            raise ConfigError(
+                f"--preprocess: expected imagenet, got {request.preprocess!r}; spell others out with --mean --std --resize --crop"
+            )
+        return Preprocess.imagenet()
+    if request.mean is None and request.std is None:
+        if request.resize or request.crop:
+            raise ConfigError("--resize and --crop need --mean and --std beside them: a normalisation is never assumed")
+        return None
+    if request.mean is None or request.std is None:
+        raise ConfigError("--mean and --std go together; give both")
+    mean, std = numbers(request.mean, "--mean"), numbers(request.std, "--std")
+    if len(mean) != len(std) or len(mean) not in (1, 3) or min(std) <= 0:
+        raise ConfigError(
+            f"--mean and --std: expected 1 or 3 numbers each, std above 0, got {request.mean!r} and {request.std!r}"
+        )
+    resize = size(request.resize, "--resize") if request.resize else None
+    crop = size(request.crop, "--crop") if request.crop else None
+    geometry = Geometry(
+        mode="RGB" if len(mean) == 3 else "L",
+        resize=None if resize is None else resize[0] if len(resize) == 1 else (resize[0], resize[1]),
+        crop=None if crop is None else (crop[0], crop[-1]),
+        interpolation=request.interpolation,
+    )
+    return Preprocess(geometry=geometry, mean=mean, std=std)
+
+
+def model_args(pairs: list[str] | None) -> dict[str, Any]:
+    """`--model-arg width=2` as {"width": 2}: JSON where it parses, else text."""
+    import json
+
+    found: dict[str, Any] = {}
+    for pair in pairs or []:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--model-arg: expected name=value, got {pair!r}")
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            found[name] = text
+    return found
+
+
+def settings_of(request: Request) -> Settings:
+    """audit.toml as asked for, the one in this folder, or an empty one."""
+    if request.settings is not None:
+        return request.settings
+    if request.config is not None:
+        return load_config(request.config)
+    return load_config(Path("audit.toml")) if Path("audit.toml").exists() else load_config({})
+
+
+def section(settings: Settings, name: str) -> dict[str, Any]:
+    """The keys that audit.toml sets in one section."""
+    part = getattr(settings, name)
+    return part.model_dump(exclude_none=True, exclude_unset=True) if hasattr(part, "model_dump") else dict(part or {})
+
+
+def merged(request: Request, settings: Settings) -> Request:
+    """Options of the command line over those of [target] and [data]."""
+    from dataclasses import fields, replace
+
+    names = {f.name: f.default for f in fields(Request)}
+    found: dict[str, Any] = {}
+    for key, value in {**section(settings, "target"), **section(settings, "data")}.items():
+        name = {"path": "data", "model_args": "model_arg", "label_map": "label_map"}.get(key, key)
+        if name in names and getattr(request, name) == names[name]:
+            found[name] = as_option(name, value)
+    return replace(request, **found)
+
+
+def as_option(name: str, value: Any) -> Any:
+    """A value of audit.toml in the form of its option."""
+    if name == "model_arg" and isinstance(value, Mapping):
+        import json
+
+        return [f"{key}={json.dumps(item)}" for key, item in value.items()]
+    if name in ("mean", "std") and isinstance(value, list | tuple):
+        return ",".join(str(v) for v in value)
+    if name in ("resize", "crop") and value is not None:
+        return "x".join(str(v) for v in value) if isinstance(value, list | tuple) else str(value)
+    if name in ("weights", "classes", "label_map", "out", "work"):
+        return Path(value)
+    return value
+
+
+def prepare(request: Request, settings: Settings, bars: Bars) -> Job:
+    """Load model and data, fix the plan."""
+    for name in ("model", "data"):
+        if getattr(request, name) is None:
+            raise ConfigError(
+                f"--{name} is missing; give it here or in audit.toml under [{'target' if name == 'model' else 'data'}]"
+            )
+    wanted = None if request.probes is None else [part.strip() for part in request.probes.split(",") if part.strip()]
+    profile = profile_of(request.profile, settings)
+    probes, left_out = api.chosen_probes(wanted, settings_for(request.profile, settings), profile)
+    options: dict[str, Any] = {
+        "weights": request.weights,
+        "model_args": model_args(request.model_arg),
+        "task": request.task,
+        "device": request.device,
+        "trust_code": request.trust_code,
+        "classes_file": request.classes,
+        "label_map": request.label_map,
+        "depth16": request.depth16,
+        "work": request.work,
+    }
+    target = api.open_target(str(request.model), given_preprocess(request), options)
+    dataset = api.open_data(target, str(request.data), options, bars)
+    plan = api.make_plan(target, probes, profile=request.profile, seed=request.seed, batch=request.batch, left_out=left_out)
+    out = request.out or Path("reports") / default_name(str(request.model))
+    return Job(target, dataset, probes, plan, out.name)
+
+
+def default_name(model: str) -> str:
+    """A folder name from a model's spec."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(model).name).strip("-.") or "audit"
+
+
+PROFILES = ("quick", "standard", "full")
+
+
+def profile_of(name: str, settings: Settings) -> str:
+    """The built-in profile that a profile stands on."""
+    if name in PROFILES:
+        return name
+    own = dict(settings.profiles or {})
+    if name not in own:
+        raise ConfigError(f"there is no profile {name!r}; the profiles are {', '.join([*PROFILES, *own])}")
+    return "standard"
+
+
+def settings_for(profile: str, settings: Settings) -> dict[str, dict[str, Any]]:
+    """[probes] of audit.toml, under one's own profile with its probes laid over."""
+    merged_settings = {name: dict(values) for name, values in dict(settings.probes or {}).items()}
+    own = dict(settings.profiles or {}).get(profile, {})
+    for name, values in (own.model_dump() if hasattr(own, "model_dump") else dict(own)).items():
+        if isinstance(values, Mapping):
+            merged_settings.setdefault(name, {}).update(values)
+    return merged_settings
+
+
+def print_plan(job: Job) -> None:
+    """What will be done, and about what it costs, before it is done."""
+    target, dataset = job.target, job.dataset
+    print(
+        f"model   {target.source}: {target.task}, {target.outputs} outputs, input {'x'.join(str(s) for s in target.input_shape)}, on {target.device}"
+    )
+    for note in target.notes:
+        print(f"        {note}")
+    ledger = dataset.ledger
+    print(
+        f"data    {ledger['listed']} listed = {ledger['ok']} ok + {ledger['normalised']} normalised + {ledger['quarantined']} quarantined; labels {ledger['label_rule']}"
+    )
+    for warning in ledger.get("warnings", []):
+        print(f"        {warning}")
+    seconds = bare_seconds(target, job)
+    print(
+        f"pass    {len(dataset)} images in batches of {job.plan.batch}, about {seconds * len(dataset):.0f} s at {seconds * 1000:.1f} ms an image"
+    )
+    for probe in job.probes:
+        reason = unmet(probe, target, dataset)
+        print(f"probe   {probe.id()}: " + (f"not applicable: {reason}" if reason else parameters_line(probe)))
+    for name, reason in job.plan.left_out.items():
+        print(f"        {name} left out: {reason}")
+
+
+def parameters_line(probe: Probe) -> str:
+    """A probe's parameters on one line."""
+    return ", ".join(f"{key}={value}" for key, value in probe.parameters().items()) or "no parameters"
+
+
+def bare_seconds(target: Target, job: Job) -> float:
+    """Seconds an image of one warm forward pass: for the printed estimate only, never in a plan."""
+    index = range(min(job.plan.batch, len(job.dataset)))
+    images = job.dataset.load(list(index), target.device)
+    target.look(images)
+    begin = time.perf_counter()
+    target.look(images)
+    if target.device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - begin) / max(len(index), 1)
+
+
+def plan_request(request: Request) -> int:
+    """`auditor plan`."""
+    settings = settings_of(request)
+    with Bars() as bars:
+        job = prepare(merged(request, settings), settings, bars)
+    print_plan(job)
+    return 0
+
+
+def run_request(request: Request, *, force: bool = False) -> int:
+    """`auditor run`; returns the exit code of the gate."""
+    settings = settings_of(request)
+    request = merged(request, settings)
+    out = request.out or Path("reports") / default_name(str(request.model))
+    api.require_writable(out.parent)
+    with Bars() as bars:
+        job = prepare(request, settings, bars)
+        try:
+            print_plan(job)
+            audit = api.run_job(job, out, settings, request.work, progress=bars, force=force)
+        finally:
+            job.target.restore()
+    from auditor.report import render_listing
+
+    render_listing(out.parent)
+    verdict = audit.verdict
+    assert verdict is not None
+    print_verdict(audit, verdict)
+    return verdict.exit_code
+
+
+def print_verdict(audit: api.Audit, verdict: Verdict) -> None:
+    """The end of a run: the verdict, a line a figure, where to click."""
+    for probe, found in audit.record.sections.items():
+        if found.status in ("failed", "not_applicable"):
+            print(f"{probe}: {found.status.replace('_', ' ')}: {found.reason}")
+    print(f"{audit.record.name}: {verdict.verdict.replace('_', ' ')}: {verdict.why}")
+    print(f"report  {audit.index}")

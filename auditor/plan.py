@@ -1,0 +1,83 @@
+"""The plan: everything that decides the numbers, fixed before the pass, written to the audit and read on resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from auditor.store import dumps
+from auditor.types import Json
+
+SHARD = 256
+"""Consecutive samples that make one unit of work, checkpoint and resume."""
+
+LIBRARIES = ("torch", "torchvision", "captum", "umap-learn", "openTSNE", "scikit-learn", "scipy", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """At an equal plan on an equal machine the audit has the identical bytes."""
+
+    profile: str
+    probes: Mapping[str, Mapping[str, Json]]
+    """Probe id -> its parameters."""
+    batch: int
+    shard: int
+    threads: int
+    device: str
+    """The class of the device: cpu, cuda, mps."""
+    seed: int = 0
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Probe id -> why it is not run."""
+
+    def digest(self) -> str:
+        """sha256 of the plan's canonical JSON."""
+        return hashlib.sha256(dumps(dataclasses.asdict(self))).hexdigest()
+
+
+def default_batch(input_shape: tuple[int, ...], shard: int = SHARD) -> int:
+    """Images a forward pass: a pure function of the input's size, so that a default plan never depends on the clock.
+
+    About 1.6 million input numbers a batch (32 photographs at 224 px), at most a shard: on a CPU larger batches only
+    page-fault, on a GPU they can be raised with --batch.
+    """
+    numbers = 1
+    for side in input_shape:
+        numbers *= side
+    return max(1, min(shard, 1_605_632 // max(numbers, 1) // 3 or 1))
+
+
+def versions() -> dict[str, str]:
+    """Library -> installed version."""
+    found = {}
+    for name in ("auditor", *LIBRARIES):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "source"
+    return found
+
+
+def sources_digest() -> str:
+    """sha256 over auditor's own Python files: a changed program never continues another's work."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def run_key(target_digest: str, dataset_digest: str, plan: Plan) -> str:
+    """What names a run's work: model, data, plan, program and libraries, by content."""
+    parts = {
+        "target": target_digest,
+        "dataset": dataset_digest,
+        "plan": plan.digest(),
+        "sources": sources_digest(),
+        "versions": versions(),
+    }
+    return hashlib.sha256(dumps(parts)).hexdigest()

@@ -1,0 +1,121 @@
+"""The pass over the data set, and the studies after it: shards in order, merged in order, checkpointed as they finish."""
+
+from __future__ import annotations
+
+import copy
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from auditor.checkpoint import Checkpoint
+from auditor.dataset import Dataset
+from auditor.engines.local import run_shards
+from auditor.fold import Batch, Fold, State, Study, concatenate
+from auditor.plan import Plan
+from auditor.target import Target
+
+Progress = Callable[[str, int, int], None]
+"""(what, done, total)."""
+
+
+def silent(_what: str, _done: int, _total: int) -> None:
+    """No progress shown."""
+
+
+def shards(count: int, size: int) -> list[tuple[int, range]]:
+    """(index, positions) of `count` samples in shards of `size`, in order."""
+    return [(index, range(begin, min(begin + size, count))) for index, begin in enumerate(range(0, count, size))]
+
+
+def look_at(target: Target, dataset: Dataset, positions: range, folds: Mapping[str, Fold], batch: int) -> dict[str, str]:
+    """Show one shard to the folds, one forward a batch. Returns fold name -> traceback of those that raised."""
+    failed: dict[str, str] = {}
+    for begin in range(positions.start, positions.stop, batch):
+        index = np.arange(begin, min(begin + batch, positions.stop), dtype=np.int64)
+        alive = {name: fold for name, fold in folds.items() if name not in failed}
+        layers = tuple(dict.fromkeys(layer for fold in alive.values() for layer in fold.layers))
+        images = dataset.load(index, target.device)
+        output = target.look(images, layers)
+        seen = Batch(index, np.asarray(dataset.labels)[index], images, output.scores, output.features, output.activations)
+        for name, fold in alive.items():
+            try:
+                with torch.no_grad():
+                    fold.see(seen)
+            except Exception:  # noqa: BLE001 - a probe's fault is its own finding; the run goes on
+                failed[name] = traceback.format_exc()
+    return failed
+
+
+def run_pass(
+    target: Target, dataset: Dataset, folds: Mapping[str, Fold], plan: Plan, work: Path, *, progress: Progress = silent
+) -> tuple[dict[str, Fold], dict[str, str]]:
+    """Every sample exactly once through the model, shown to all folds.
+
+    Returns the merged folds, and fold name -> traceback of those that raised. Goes on from the checkpoint in `work`.
+    """
+    empty = dict(folds)
+    merged = {name: copy.deepcopy(fold) for name, fold in empty.items()}
+    checkpoint = Checkpoint(work / "pass.npz").read()
+    failed: dict[str, str] = dict(checkpoint.facts.get("failed", {}))
+    for name, state in checkpoint.states.items():
+        merged[name].load(state)
+    todo = shards(len(dataset), plan.shard)
+
+    def task(positions: range) -> tuple[dict[str, Fold], dict[str, str]]:
+        fresh = {name: copy.deepcopy(fold) for name, fold in empty.items() if name not in failed}
+        return fresh, look_at(target, dataset, positions, fresh, plan.batch)
+
+    done = checkpoint.done
+
+    def save() -> None:
+        checkpoint.facts["failed"] = failed
+        checkpoint.write(done, {name: fold.save() for name, fold in merged.items() if name not in failed})
+
+    try:
+        for index, (fresh, broken) in run_shards(todo[done:], task):
+            failed.update(broken)
+            for name, fold in fresh.items():
+                if name not in failed:
+                    merged[name].merge(fold)
+            done = index + 1
+            progress("pass", todo[index][1].stop, len(dataset))
+            if checkpoint.due():
+                save()
+    finally:
+        if done > checkpoint.done:
+            save()
+    return {name: fold for name, fold in merged.items() if name not in failed}, failed
+
+
+def run_study(
+    name: str, study: Study, target: Target, dataset: Dataset, plan: Plan, work: Path, *, progress: Progress = silent
+) -> State:
+    """The rows of all items, in their order. Goes on from the checkpoint in `work`."""
+    checkpoint = Checkpoint(work / f"study-{name}.npz").read()
+    parts = [checkpoint.states["rows"]] if checkpoint.states.get("rows") else []
+    todo = shards(len(study.items), study.chunk)
+    done = checkpoint.done
+
+    def task(span: range) -> State:
+        torch.manual_seed(plan.seed)
+        rows = study.work(target, dataset, [study.items[i] for i in span])
+        return {key: np.asarray(value) for key, value in rows.items()}
+
+    try:
+        for index, rows in run_shards(todo[done:], task):
+            for key, value in rows.items():
+                if len(value) != len(todo[index][1]):
+                    raise ValueError(f"study of {name}: expected {len(todo[index][1])} rows of {key!r}, got {len(value)}")
+            parts.append(rows)
+            done = index + 1
+            progress(name, todo[index][1].stop, len(study.items))
+            if checkpoint.due():
+                parts = [concatenate(parts)]
+                checkpoint.write(done, {"rows": parts[0]})
+    finally:
+        if done > checkpoint.done:
+            checkpoint.write(done, {"rows": concatenate(parts)})
+    return concatenate(parts)
