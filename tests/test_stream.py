@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from auditor import stream
+from auditor.evidence.predictions import Outputs
+from auditor.fold import Batch, Fold, Study
+from auditor.plan import Plan
+
+COUNT = 23
+
+
+class Sum(Fold):
+    layers = ("double",)
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.total, self.seen, self.fail_at = 0.0, [], fail_at
+
+    def see(self, batch: Batch) -> None:
+        if self.fail_at is not None and self.fail_at in batch.positions:
+            raise RuntimeError("planted")
+        self.total += float(batch.activations["double"].double().sum())
+        self.seen += batch.positions.tolist()
+
+    def merge(self, other: Sum) -> None:
+        self.total += other.total
+        self.seen += other.seen
+
+    def save(self) -> dict[str, Any]:
+        return {"total": np.array(self.total), "seen": np.array(self.seen, dtype=np.int64)}
+
+    def load(self, state: Any) -> None:
+        self.total, self.seen = float(state["total"]), state["seen"].tolist()
+
+
+class Data:
+    def __init__(self) -> None:
+        self.images = torch.randn(COUNT, 3, generator=torch.Generator().manual_seed(0))
+        self.labels = np.zeros(COUNT, dtype=np.int64)
+        self.loaded: list[int] = []
+
+    def __len__(self) -> int:
+        return COUNT
+
+    def load(self, positions: Any, device: Any) -> torch.Tensor:
+        self.loaded += list(positions)
+        return self.images[torch.as_tensor(np.asarray(positions))]
+
+
+def target(stop_at: int | None = None) -> Any:
+    calls = SimpleNamespace(n=0)
+
+    def look(images: torch.Tensor, layers: Any = ()) -> Any:
+        calls.n += 1
+        if stop_at is not None and calls.n > stop_at:
+            raise KeyboardInterrupt
+        return SimpleNamespace(scores=images * 3, features=images, activations={"double": images * 2})
+
+    return SimpleNamespace(device=torch.device("cpu"), look=look, calls=calls)
+
+
+PLAN = Plan(profile="quick", probes={}, batch=2, shard=4, threads=1, device="cpu")
+
+
+def test_every_sample_is_read_exactly_once_in_order(tmp_path: Path) -> None:
+    data = Data()
+    merged, failed = stream.run_pass(target(), data, {"sum": Sum(), "out": Outputs()}, PLAN, tmp_path)
+    assert data.loaded == list(range(COUNT))
+    assert merged["sum"].seen == list(range(COUNT))
+    np.testing.assert_array_equal(merged["out"].save()["scores"], (data.images * 3).numpy())
+    assert failed == {}
+
+
+@pytest.mark.parametrize("shard", [1, 4, 7, 100])
+def test_any_split_gives_the_same(tmp_path: Path, shard: int) -> None:
+    whole, _ = stream.run_pass(target(), Data(), {"sum": Sum()}, PLAN, tmp_path / "a")
+    split, _ = stream.run_pass(target(), Data(), {"sum": Sum()}, dataclasses.replace(PLAN, shard=shard), tmp_path / "b")
+    assert split["sum"].seen == whole["sum"].seen
+    assert split["sum"].total == pytest.approx(whole["sum"].total, rel=1e-6)
+
+
+def test_an_interrupted_pass_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    whole, _ = stream.run_pass(target(), Data(), {"sum": Sum()}, PLAN, tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        stream.run_pass(target(stop_at=7), Data(), {"sum": Sum()}, PLAN, tmp_path / "b")
+    data = Data()
+    resumed, _ = stream.run_pass(target(), data, {"sum": Sum()}, PLAN, tmp_path / "b")
+    assert data.loaded == list(range(12, COUNT)), "three shards of four were finished"
+    assert resumed["sum"].total == whole["sum"].total
+    assert resumed["sum"].seen == whole["sum"].seen
+
+
+def test_a_probe_that_raises_fails_alone_and_stays_failed_on_resume(tmp_path: Path) -> None:
+    folds = {"good": Sum(), "bad": Sum(fail_at=6)}
+    merged, failed = stream.run_pass(target(), Data(), folds, PLAN, tmp_path)
+    assert merged["good"].seen == list(range(COUNT))
+    assert "bad" not in merged
+    assert "planted" in failed["bad"]
+    data = Data()
+    merged, failed = stream.run_pass(target(), data, folds, PLAN, tmp_path)
+    assert data.loaded == []
+    assert set(merged) == {"good"}
+    assert "planted" in failed["bad"]
+
+
+def square(_target: Any, data: Any, items: Any) -> dict[str, Any]:
+    return {"x": np.array([item[0] ** 2 for item in items])}
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 50])
+def test_the_rows_of_a_study_keep_the_order_of_its_items(tmp_path: Path, chunk: int) -> None:
+    items = tuple((i,) for i in (5, 2, 9, 1, 7))
+    rows = stream.run_study("s", Study(items, square, chunk), target(), Data(), PLAN, tmp_path)
+    assert rows["x"].tolist() == [25, 4, 81, 1, 49]
+
+
+def test_a_study_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    done: list[int] = []
+
+    def work(_target: Any, _data: Any, items: Any) -> dict[str, Any]:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(items[0][0])
+        return {"x": np.array([items[0][0]])}
+
+    items = tuple((i,) for i in range(4))
+    with pytest.raises(KeyboardInterrupt):
+        stream.run_study("s", Study(items, work, 1), target(), Data(), PLAN, tmp_path)
+    rows = stream.run_study("s", Study(items, square, 1), target(), Data(), PLAN, tmp_path)
+    assert rows["x"].tolist() == [0, 1, 4, 9]
+
+
+def test_a_study_that_loses_rows_is_told(tmp_path: Path) -> None:
+    study = Study(((1,), (2,)), lambda *_: {"x": np.zeros(1)}, 2)
+    with pytest.raises(ValueError, match="expected 2 rows"):
+        stream.run_study("s", study, target(), Data(), PLAN, tmp_path)
