@@ -1,1 +1,1 @@
-"""See the docstrings of the modules within."""
+"""The embedded demo: small models, the data that its packages bring, and the rules that judge them. Nothing is downloaded."""

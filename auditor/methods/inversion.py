@@ -1,0 +1,93 @@
+"""What of an image a layer keeps: the picture that gives the same activation (Mahendran & Vedaldi 2015)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from auditor.ops.regularisers import alpha_norm, total_variation
+
+Images = Callable[[Tensor], Tensor]
+
+TINY = 1e-12
+"""Floor of |Phi0|^2: a layer that is silent for an image has no scale of its own."""
+
+PEAK = 100.0
+"""dB: the PSNR given to images that agree beyond measure."""
+
+MID, NOISE = 0.5, 0.01
+"""Start: mid-grey with a little noise, since flat regions give equal gradients everywhere."""
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """What an inversion brought, for n images."""
+
+    images: Tensor
+    """(n,C,H,W) in [0,1]."""
+    error: Tensor
+    """(n,) |Phi - Phi0| / |Phi0|, at the returned images."""
+
+
+def start(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
+    """(n,C,H,W) on the CPU: the same for a seed on every device and in every batch."""
+    noise = [torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return (MID + NOISE * torch.stack(noise)).clamp(0.0, 1.0)
+
+
+def mismatch(phi: Tensor, wanted: Tensor) -> Tensor:
+    """(n,) |Phi - Phi0|^2 / |Phi0|^2."""
+    size = wanted.flatten(1).square().sum(1).clamp_min(TINY)
+    return (phi - wanted).flatten(1).square().sum(1) / size
+
+
+def penalty(images: Tensor, *, l_a: float, l_v: float, alpha: float = 6.0, beta: float = 2.0) -> Tensor:
+    """(n,) l_a |2x - 1|_alpha^alpha / (CHW) + l_v TV^beta(x) / (CHW): per pixel, so that one setting serves every size."""
+    pixels = images[0].numel()
+    return (l_a * alpha_norm(2 * images - 1, alpha) + l_v * total_variation(images, beta)) / pixels
+
+
+def invert(
+    phi: Images,
+    wanted: Tensor,
+    *,
+    shape: Sequence[int],
+    normalise: Images,
+    seeds: Sequence[int],
+    iterations: int = 200,
+    rate: float = 0.05,
+    l_a: float = 0.0,
+    l_v: float = 0.0,
+) -> Inverted:
+    """Images whose activation comes close to `wanted` (n,...), from noise, by Adam with a cosine schedule.
+
+    `phi` maps normalised images to activations, `normalise` images in [0,1] to normalised ones, `shape` is (C,H,W), and
+    there is one seed an image. After every step the images are put back into [0,1]. Each image is descended on its own
+    loss, so its result does not depend on its neighbours. Raises ValueError where seeds and `wanted` differ in number.
+    """
+    if len(seeds) != len(wanted):
+        raise ValueError(f"inversion: expected one seed an image, got {len(seeds)} seeds for {len(wanted)} images; give one each")
+    images = start(shape, seeds).to(wanted.device).requires_grad_(True)
+    adam = torch.optim.Adam([images], lr=rate, betas=(0.9, 0.99))
+    wanted = wanted.detach().float()
+    for step in range(iterations):
+        adam.param_groups[0]["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / iterations))
+        with torch.enable_grad():
+            loss = mismatch(phi(normalise(images)).float(), wanted) + penalty(images, l_a=l_a, l_v=l_v)
+            images.grad = torch.autograd.grad(loss.sum(), images)[0]
+        adam.step()
+        with torch.no_grad():
+            images.clamp_(0.0, 1.0)
+    final = images.detach()
+    with torch.no_grad():
+        return Inverted(final, mismatch(phi(normalise(final)).float(), wanted).sqrt())
+
+
+def psnr(images: Tensor, originals: Tensor) -> Tensor:
+    """(n,) dB: -10 log10 of the mean squared difference of images in [0,1], at most PEAK."""
+    mse = (images - originals).flatten(1).square().mean(1)
+    return (-10 * torch.log10(mse.clamp_min(10 ** (-PEAK / 10)))).clamp_max(PEAK)

@@ -1,0 +1,49 @@
+"""Maps as pictures: numbers to colours, the same numbers to the same colours wherever the limits are the same."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from auditor.types import Array
+
+_MAGMA = ((0, 0, 4), (28, 16, 68), (79, 18, 123), (129, 37, 129), (181, 54, 122), (229, 80, 100), (251, 135, 97),
+          (254, 194, 135), (252, 253, 191))
+_DIVERGING = ((5, 48, 97), (33, 102, 172), (67, 147, 195), (146, 197, 222), (247, 247, 247), (244, 165, 130), (214, 96, 77),
+              (178, 24, 43), (103, 0, 31))
+
+
+def _coloured(share: Array, anchors: tuple[tuple[int, int, int], ...]) -> Array:
+    places = np.clip(np.nan_to_num(share, nan=0.0), 0, 1) * (len(anchors) - 1)
+    table = np.array(anchors, dtype=np.float64)
+    channels = [np.interp(places, np.arange(len(anchors)), table[:, c]) for c in range(3)]
+    return np.round(np.stack(channels, axis=-1)).astype(np.uint8)
+
+
+def sequential(values: Array, high: float, *, low: float = 0.0) -> Array:
+    """uint8 (...,3) magma: `low` and below is black, `high` and above pale yellow. An empty range is black."""
+    width = high - low
+    return _coloured((np.asarray(values, dtype=np.float64) - low) / width if width > 0 else np.zeros(np.shape(values)), _MAGMA)
+
+
+def diverging(values: Array, limit: float) -> Array:
+    """uint8 (...,3): red above 0, blue below, white at 0; full colour at `limit` either way. A limit of 0 is all white."""
+    scaled = np.asarray(values, dtype=np.float64) / limit if limit > 0 else np.zeros(np.shape(values))
+    return _coloured((scaled + 1) / 2, _DIVERGING)
+
+
+def overlay(picture: Array, colours: Array, *, weight: float = 0.55) -> Array:
+    """uint8 (H,W,3): `colours` over the grey of a uint8 `picture` (H,W,3)."""
+    grey = picture.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    return np.round((1 - weight) * grey[..., None] + weight * colours).astype(np.uint8)
+
+
+def three(picture: Array) -> Array:
+    """(H,W,3) of a picture (H,W), (H,W,1) or (H,W,3)."""
+    whole = picture[..., None] if picture.ndim == 2 else picture
+    return np.repeat(whole, 3, axis=2) if whole.shape[2] == 1 else whole
+
+
+def thinned(picture: Array, most: int = 256) -> Array:
+    """Every k-th pixel of (H,W,...), the smallest k for which no side is above `most`: for showing only."""
+    step = -(-max(picture.shape[:2]) // most)
+    return np.ascontiguousarray(picture[::step, ::step])

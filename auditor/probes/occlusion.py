@@ -1,0 +1,223 @@
+"""Probe `occlusion`: which part of an image the predicted class rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+
+from auditor import bounds
+from auditor.fold import Item, Study
+from auditor.methods.deletion import area, cell_order, deletion, hidden_counts
+from auditor.methods.inputs import seed_of
+from auditor.methods.occlusion import boxes, occlusion, spread
+from auditor.ops.colour import diverging, overlay, sequential, thinned, three
+from auditor.probe import Needs, Probe, Results
+from auditor.types import Array, Figure, Finding, Json, Measure, Value
+
+if TYPE_CHECKING:
+    from auditor.dataset import Dataset
+    from auditor.evidence import Evidence, Predictions
+    from auditor.target import Target
+
+SHOWN = 16
+"""Rows of the gallery."""
+PIXELATED = 64
+"""Images of at most this side are shown with visible pixels."""
+
+
+@dataclass(frozen=True)
+class Occlusion(Probe):
+    """Covers a window of the image at every place, and sees how the predicted class fares.
+
+    Asks: Which part of each image does the predicted class rest on, and does hiding that part really undo the prediction?
+    Formula: drop(window) = S(x) - S(x with the window filled with the mean pixel of the chosen images), S the pre-softmax
+        score of the predicted class; a pixel's value is the mean over the windows that cover it. Deletion: disjoint cells
+        are hidden in the order of the drop map; deletion_auc is the area under the probability against the share hidden.
+    Read: Red areas carry the prediction, blue ones speak against it. Look for red outside the object: a watermark, a border,
+        a background. The deletion curve of the map must lie well below that of a random order.
+    Misleads: A filled window is itself an unusual input; evidence that is present twice shows no drop when one copy is
+        covered; parts smaller than the window blur. A low deletion_auc may also come from a model that is unsure anyway:
+        compare it with the random order, never with another model alone.
+    """
+
+    title: ClassVar[str] = "Occlusion"
+    cites: ClassVar[tuple[str, ...]] = (
+        "Zeiler and Fergus 2014, Visualizing and Understanding Convolutional Networks",
+        "Petsiuk, Das and Saenko 2018, RISE: Randomized Input Sampling for Explanation (deletion)",
+    )
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure(
+            "deletion_auc", "Deletion area", "probability", "lower",
+            "Mean probability of the predicted class while the image is hidden, the most important cells of its map first.",
+        ),
+        Measure(
+            "deletion_auc_random", "Deletion area, random order", "probability", "none",
+            "The same with the cells hidden in a random order: the control that the map has to beat.",
+        ),
+    )
+    needs: ClassVar[Needs] = Needs(scores=True)
+    profiles: ClassVar[Mapping[str, Mapping[str, Json]]] = {
+        "quick": {"images": 8, "stride": 1 / 8}, "standard": {"images": 32}, "full": {"images": 64},
+    }
+
+    images: int = 64
+    window: float = 1 / 8
+    """Side of the window as a share of the image's side, at least 2 px."""
+    stride: float = 1 / 16
+    """Step of the window as a share of the image's side, at least 1 px and at most the window."""
+    steps: int = 20
+    """Points of the deletion curve."""
+
+    def study(self, target: Target, evidence: Evidence) -> Study | None:
+        classes = predictions_of(evidence).predicted
+        chosen = evidence.chosen(self.images)
+        window, stride = self.pixels(target.input_shape)
+        rows, columns = boxes(target.input_shape[1:], window, stride)
+        work = partial(
+            occlude, window=window, stride=stride, steps=self.steps, seed=evidence.seed,
+            fill=mean_pixel(target, evidence.dataset, chosen),
+        )
+        items = tuple((int(position), int(classes[position])) for position in chosen)
+        return Study(items, work, chunk=4, forwards=1.0 + len(rows) * len(columns) + 2 * (self.steps + 1))
+
+    def pixels(self, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Window and stride in pixels, each (rows, columns), for an input of `shape` (C,H,W)."""
+        window = [min(side, max(2, round(self.window * side))) for side in shape[1:]]
+        stride = [max(1, min(w, round(self.stride * side))) for w, side in zip(window, shape[1:], strict=True)]
+        return (window[0], window[1]), (stride[0], stride[1])
+
+    def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
+        rows = results.rows
+        if not rows:
+            return Finding("not_applicable", "no image was chosen: raise `images` to at least 1")
+        chosen = evidence.chosen(self.images)
+        values, columns = self.figures_for_gate(evidence, rows, chosen)
+        figures, artifacts = self.pictures(target, evidence, rows, chosen)
+        return Finding(
+            "done", values=values, columns=columns, artifacts=artifacts, figures=(figures, curves(rows)), notes=notes(rows),
+        )
+
+    def figures_for_gate(
+        self, evidence: Evidence, rows: Mapping[str, Array], chosen: Array
+    ) -> tuple[dict[str, Value], dict[str, Array]]:
+        """deletion_auc and its control, with the columns behind them."""
+        columns = {}
+        for measure, curve in (("deletion_auc", "curve"), ("deletion_auc_random", "random_curve")):
+            column = np.full(len(evidence.dataset), np.nan)
+            column[chosen] = area(rows[curve], rows["hidden"][0])
+            columns[f"occlusion.{measure}"] = column
+        values = {
+            name.partition(".")[2]: bounds.statistic("mean", {name: column}, unit="probability", seed=evidence.seed)
+            for name, column in columns.items()
+        }
+        return values, columns
+
+    def pictures(
+        self, target: Target, evidence: Evidence, rows: Mapping[str, Array], chosen: Array
+    ) -> tuple[Figure, dict[str, Array]]:
+        """The gallery of maps, and its artifacts."""
+        shape, shown = target.input_shape[1:], min(SHOWN, len(chosen))
+        window, stride = self.pixels(target.input_shape)
+        drops, covered = (
+            spread(torch.from_numpy(rows[name][:shown]), (shape[0], shape[1]), window, stride).numpy()
+            for name in ("drops", "covered")
+        )
+        limit = float(np.quantile(np.abs(drops), 0.995))
+        artifacts: dict[str, Array] = {"score_drops.npy": rows["drops"], "probabilities.npy": rows["covered"]}
+        lines = []
+        predictions = predictions_of(evidence)
+        for i, position in enumerate(int(p) for p in chosen[:shown]):
+            image = three(evidence.dataset.pixels([position])[0])
+            red = diverging(drops[i], limit)
+            pictures = {
+                f"image-{i}.jpg": image, f"probability-{i}.png": sequential(covered[i], 1.0),
+                f"drop-{i}.png": red, f"overlay-{i}.png": overlay(image, red),
+            }
+            artifacts |= {file: thinned(picture) for file, picture in pictures.items()}
+            note = f"{evidence.names[predictions.predicted[position]]}, {rows['probability'][i]:.0%}"
+            lines.append({"label": evidence.dataset.samples[position].name, "note": note, "sample": position,
+                          "cells": [{"file": file} for file in pictures]})
+        scale = (
+            "one scale for all images. Probability map: black is 0, pale yellow is 1. Score drop: red where covering lowers the "
+            f"score, blue where it raises it, white at 0, full colour at {limit:.3g} (the 99.5 % quantile of the drops shown)."
+        )
+        data = {"columns": ["image", "probability when covered", "score drop", "score drop over the image"], "rows": lines,
+                "scale": scale, "pixelated": max(shape) <= PIXELATED}
+        caption = (
+            f"Predicted class of {shown} of {len(chosen)} images; window {window[0]} x {window[1]} px, stride {stride[0]} x "
+            f"{stride[1]} px, filled with the mean pixel of the {len(chosen)} images. Raw values a window: score_drops.npy, "
+            "probabilities.npy."
+        )
+        return Figure("maps", "gallery", "What the prediction rests on", caption, data), artifacts
+
+
+def predictions_of(evidence: Evidence) -> Predictions:
+    """The predictions, which `needs` promises."""
+    assert evidence.predictions is not None, "needs.scores holds"
+    return evidence.predictions
+
+
+def mean_pixel(target: Target, dataset: Dataset, positions: Array) -> tuple[float, ...]:
+    """(C,) mean pixel of the images at `positions`, normalised."""
+    means = [dataset.load(positions[i : i + 1], target.device).mean(dim=(0, 2, 3)).tolist() for i in range(len(positions))]
+    return tuple(np.mean(means, axis=0).tolist()) if means else (0.0,) * target.input_shape[0]
+
+
+def occlude(
+    target: Target, dataset: Dataset, items: Sequence[Item], *,
+    window: tuple[int, int], stride: tuple[int, int], steps: int, fill: tuple[float, ...], seed: int,
+) -> dict[str, Array]:
+    """Rows for items (position, class): maps by window (R,S), and both deletion curves (steps+1,)."""
+    rows: dict[str, list[Array]] = {}
+    for position, label in items:
+        image = dataset.load(np.array([position]), target.device)
+        pixel = torch.tensor(fill, dtype=image.dtype, device=image.device)
+        found = occlusion(target.module, image, label, window=window, stride=stride, fill=pixel)
+        order = cell_order(found.drop_map, stride)
+        mixed = np.random.default_rng(seed_of(seed, f"deletion:{position}")).permutation(order.shape[1])
+        curve, control = (
+            deletion(target.module, image, label, which, cell=stride, steps=steps, fill=pixel)[0]
+            for which in (order, torch.from_numpy(mixed)[None])
+        )
+        row = {"drops": found.drops[0], "covered": found.covered[0], "score": found.score[0],
+               "probability": found.probability[0], "curve": curve, "random_curve": control}
+        for name, value in row.items():
+            rows.setdefault(name, []).append(value.float().cpu().numpy())
+        rows.setdefault("hidden", []).append(hidden_counts(order.shape[1], steps))
+    return {name: np.stack(values) for name, values in rows.items()}
+
+
+def curves(rows: Mapping[str, Array]) -> Figure:
+    """Mean deletion curves of both orders."""
+    n = len(rows["curve"])
+    share = (rows["hidden"][0] / rows["hidden"][0][-1]).tolist()
+    series = []
+    for name, curve, dashed in (("order of the map", rows["curve"], False), ("random order", rows["random_curve"], True)):
+        mean = curve.mean(axis=0, dtype=np.float64)
+        half = 1.645 * curve.std(axis=0, dtype=np.float64, ddof=1) / np.sqrt(n) if n > 1 else np.zeros_like(mean)
+        series.append({"name": f"{name} (n = {n})", "x": share, "y": mean.tolist(), "dashed": dashed,
+                       "low": np.maximum(mean - half, 0).tolist(), "high": np.minimum(mean + half, 1).tolist()})
+    data = {"x_label": "share of the image hidden", "y_label": "mean probability of the predicted class", "series": series}
+    caption = (
+        "Disjoint cells of one stride are filled with the mean pixel, the most important of the score-drop map first, against "
+        "a random order of the same cells. Band: mean +- 1.645 standard errors (about 90 %)."
+    )
+    return Figure("deletion", "lines", "Hiding what the map calls important", caption, data)
+
+
+def notes(rows: Mapping[str, Array]) -> tuple[str, ...]:
+    """Whether the maps earn their place."""
+    own, control = (area(rows[name], rows["hidden"][0]) for name in ("curve", "random_curve"))
+    better = int(np.sum(own < control))
+    told = (
+        f"Hiding the most important cells first leaves a mean probability of {own.mean():.3f}, a random order "
+        f"{control.mean():.3f}; the map beats chance on {better} of {len(own)} images."
+    )
+    if own.mean() < control.mean() and better * 2 > len(own):
+        return (told,)
+    return (told, "Here the maps do not find what the predictions rest on: they should not be read as explanations.")
