@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import nn
 
 from auditor import folder as folders
 from auditor.config import Settings, load_config
-from auditor.dataset import Dataset, open_dataset
+from auditor.dataset import Dataset, first_shape, open_dataset
 from auditor.methods.attribute import attribute
 from auditor.plan import SHARD, Plan, default_batch
 from auditor.preprocess import Preprocess
@@ -136,7 +136,7 @@ def run(
     model: str | nn.Module | Target,
     data: Any,
     *,
-    preprocess: Preprocess | None = None,
+    preprocess: Preprocess | Callable[..., Any] | None = None,
     probes: Sequence[str | Probe] | None = None,
     out: str | Path = "reports/audit",
     config: str | Path | Mapping[str, Any] | Settings | None = None,
@@ -150,7 +150,7 @@ def run(
     `model`: what `--model` takes, or any nn.Module with a Preprocess (or one as its attribute `preprocess`).
     `data`: what `--data` takes, (images, labels) arrays, or a torch Dataset of (image, label).
     `probes`: ids or Probe objects; all of the profile where None. `config`: audit.toml as a path or a mapping.
-    Options: weights, model_args, task, classes_file, label_map, depth16, device, seed, batch, work, trust_code.
+    Options: weights, model_args, task, classes_file, label_map, depth16, device, seed, batch, work.
 
     The model is left as it was found. Raises an AuditError of `auditor.errors`: nothing half-written stays in `out`.
     """
@@ -158,7 +158,7 @@ def run(
     out = Path(out)
     chosen, left_out = chosen_probes(probes, settings.probes, profile)
     require_writable(out.parent)
-    target = model if isinstance(model, Target) else open_target(model, preprocess, options)
+    target = model if isinstance(model, Target) else open_target(model, preprocess, data, options)
     try:
         dataset = open_data(target, data, options, progress)
         plan = make_plan(
@@ -185,10 +185,15 @@ def run_job(
     return open_audit(out)
 
 
-def open_target(model: str | nn.Module, preprocess: Preprocess | None, options: Mapping[str, Any]) -> Target:
-    """The target of `run`'s options."""
-    names = ("weights", "model_args", "classes", "task", "device", "trust_code")
-    return load_target(model, preprocess=preprocess, **{name: options[name] for name in names if options.get(name) is not None})
+def open_target(model: str | nn.Module, preprocess: Any, data: Any, options: Mapping[str, Any]) -> Target:
+    """The target of `run`'s options; the first image of `data` says how large an input is where the preprocessing does not."""
+    names = ("weights", "model_args", "task", "device")
+
+    def shape(prepared: Any) -> tuple[int, ...]:
+        return first_shape(data, preprocess=prepared, depth16=options.get("depth16") or "full")
+
+    given = {name: options[name] for name in names if options.get(name) is not None}
+    return load_target(model, preprocess=preprocess, input_shape=shape, **given)
 
 
 def open_data(target: Target, data: Any, options: Mapping[str, Any], progress: Progress = silent) -> Dataset:

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class Checkpoint:
     def read(self) -> Checkpoint:
         """Take up what the file holds; a missing, torn or damaged file (each member has a CRC) counts as none."""
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with self.path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 head = json.loads(bytes(file["head"]).decode())
                 states: dict[str, State] = {name: {} for name in head["folds"]}
                 for key in file.files:
@@ -56,7 +57,7 @@ class Checkpoint:
         begin = time.monotonic()
         buffer = io.BytesIO()
         head = json.dumps({"done": done, "folds": sorted(states), "facts": self.facts}).encode()
-        arrays = {f"{fold}/{name}": array for fold, state in states.items() for name, array in state.items()}
+        arrays: dict[str, Any] = {f"{fold}/{name}": array for fold, state in states.items() for name, array in state.items()}
         np.savez(buffer, head=np.frombuffer(head, dtype=np.uint8), **arrays)
         try:
             write_bytes(self.path, buffer.getvalue())

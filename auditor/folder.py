@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from auditor.config import GateSettings
 from auditor.errors import StoreError
 from auditor.exports.junit import junit
 from auditor.exports.summary import summary
@@ -14,9 +15,9 @@ from auditor.store import read_audit, read_columns, read_json, sync_folder, writ
 from auditor.types import Verdict
 
 
-def judge_folder(folder: Path, policy: object) -> Verdict:
+def judge_folder(folder: Path, policy: GateSettings) -> Verdict:
     """Judge the audit in `folder` under a policy, without writing."""
-    return judge(read_audit(folder), read_columns(folder), policy)  # type: ignore[arg-type]
+    return judge(read_audit(folder), read_columns(folder), policy)
 
 
 def write_judgement(folder: Path, verdict: Verdict) -> None:

@@ -52,7 +52,7 @@ class Probe(ABC):
     measures: ClassVar[tuple[Measure, ...]]
     needs: ClassVar[Needs] = Needs()
     reads: ClassVar[tuple[str, ...]] = ()
-    profiles: ClassVar[Mapping[str, Mapping[str, Json]]] = {}
+    profiles: ClassVar[Mapping[str, Mapping[str, Json] | None]] = {}
     """Parameters that a profile sets: {"quick": {"images": 16}, ...}; a profile that maps to None leaves the probe out."""
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ app = typer.Typer(
 Model = Annotated[
     str | None,
     typer.Option(
-        help="torchvision:NAME[@WEIGHTS|@none], timm:NAME, hf:NAME or hf:./DIR, package.module:factory, file.py:factory, demo:NAME"
+        help="torchvision:NAME[@WEIGHTS|@none], timm:NAME, hf:NAME, hf:./DIR, package.module:factory, file.py:factory, demo:NAME"
     ),
 ]
 Data = Annotated[
@@ -79,7 +79,6 @@ def run(
     depth16: Depth16 = "full",
     seed: Seed = 0,
     batch: Batch = None,
-    trust_code: Annotated[bool, typer.Option(help="allow a factory from a checkpoint that can run code")] = False,
     force: Annotated[bool, typer.Option(help="replace an audit of other inputs in --out")] = False,
 ) -> None:
     """Audit a model: plan, collect, judge, render."""
@@ -111,7 +110,6 @@ def plan(
     depth16: Depth16 = "full",
     seed: Seed = 0,
     batch: Batch = None,
-    trust_code: bool = False,
 ) -> None:
     """Print what `run` would do and cost, and stop."""
     from auditor.cli.run import Request, plan_request
@@ -119,7 +117,7 @@ def plan(
     raise typer.Exit(plan_request(Request(**locals_of(locals()))))
 
 
-def locals_of(values: dict[str, object]) -> dict[str, object]:
+def locals_of(values: dict[str, Any]) -> dict[str, Any]:
     """The options of a verb as the fields of its Request."""
     return {name: value for name, value in values.items() if name not in ("force", "Request", "run_request", "plan_request")}
 

@@ -12,7 +12,7 @@ from auditor.errors import ConfigError
 
 AUDITS = {
     "digits": ("demo:digits", "digits"),
-    "digits-flawed": ("demo:digits-flawed", "digits"),
+    "digits-flawed": ("demo:digits-flawed", "digits-marked"),
     "photographs": ("demo:efficientnet-lite0", "photographs"),
 }
 """Report -> (model, data)."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from auditor import api
+from auditor.cli.plan import print_plan
 from auditor.cli.progress import Bars
 from auditor.config import Settings, load_config
 from auditor.errors import ConfigError
 from auditor.preprocess import Geometry, Preprocess
-from auditor.probe import Probe
-from auditor.run import Job, unmet
-from auditor.target import Target
+from auditor.run import Job
+from auditor.store import require_writable
 from auditor.types import Verdict
 
 
@@ -47,7 +44,6 @@ class Request:
     depth16: str = "full"
     seed: int = 0
     batch: int | None = None
-    trust_code: bool = False
     settings: Settings | None = field(default=None)
 
 
@@ -174,13 +170,12 @@ def prepare(request: Request, settings: Settings, bars: Bars) -> Job:
         "model_args": model_args(request.model_arg),
         "task": request.task,
         "device": request.device,
-        "trust_code": request.trust_code,
         "classes_file": request.classes,
         "label_map": request.label_map,
         "depth16": request.depth16,
         "work": request.work,
     }
-    target = api.open_target(str(request.model), given_preprocess(request), options)
+    target = api.open_target(str(request.model), given_preprocess(request), str(request.data), options)
     dataset = api.open_data(target, str(request.data), options, bars)
     plan = api.make_plan(target, probes, profile=request.profile, seed=request.seed, batch=request.batch, left_out=left_out)
     out = request.out or Path("reports") / default_name(str(request.model))
@@ -215,48 +210,6 @@ def settings_for(profile: str, settings: Settings) -> dict[str, dict[str, Any]]:
     return merged_settings
 
 
-def print_plan(job: Job) -> None:
-    """What will be done, and about what it costs, before it is done."""
-    target, dataset = job.target, job.dataset
-    print(
-        f"model   {target.source}: {target.task}, {target.outputs} outputs, input {'x'.join(str(s) for s in target.input_shape)}, on {target.device}"
-    )
-    for note in target.notes:
-        print(f"        {note}")
-    ledger = dataset.ledger
-    print(
-        f"data    {ledger['listed']} listed = {ledger['ok']} ok + {ledger['normalised']} normalised + {ledger['quarantined']} quarantined; labels {ledger['label_rule']}"
-    )
-    for warning in ledger.get("warnings", []):
-        print(f"        {warning}")
-    seconds = bare_seconds(target, job)
-    print(
-        f"pass    {len(dataset)} images in batches of {job.plan.batch}, about {seconds * len(dataset):.0f} s at {seconds * 1000:.1f} ms an image"
-    )
-    for probe in job.probes:
-        reason = unmet(probe, target, dataset)
-        print(f"probe   {probe.id()}: " + (f"not applicable: {reason}" if reason else parameters_line(probe)))
-    for name, reason in job.plan.left_out.items():
-        print(f"        {name} left out: {reason}")
-
-
-def parameters_line(probe: Probe) -> str:
-    """A probe's parameters on one line."""
-    return ", ".join(f"{key}={value}" for key, value in probe.parameters().items()) or "no parameters"
-
-
-def bare_seconds(target: Target, job: Job) -> float:
-    """Seconds an image of one warm forward pass: for the printed estimate only, never in a plan."""
-    index = range(min(job.plan.batch, len(job.dataset)))
-    images = job.dataset.load(list(index), target.device)
-    target.look(images)
-    begin = time.perf_counter()
-    target.look(images)
-    if target.device.type == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - begin) / max(len(index), 1)
-
-
 def plan_request(request: Request) -> int:
     """`auditor plan`."""
     settings = settings_of(request)
@@ -271,7 +224,7 @@ def run_request(request: Request, *, force: bool = False) -> int:
     settings = settings_of(request)
     request = merged(request, settings)
     out = request.out or Path("reports") / default_name(str(request.model))
-    api.require_writable(out.parent)
+    require_writable(out.parent)
     with Bars() as bars:
         job = prepare(request, settings, bars)
         try:

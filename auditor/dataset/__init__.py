@@ -16,15 +16,15 @@ from torch import Tensor
 
 from auditor.dataset.decode import Depth16, Limits
 from auditor.dataset.labels import Meeting, meet, short
-from auditor.dataset.memory import Decoder, Fate, decode_all, identify, images_digest
+from auditor.dataset.memory import Decoder, Fate, decode_all, decode_first, identify, images_digest
 from auditor.dataset.sources import Listing, open_source
 from auditor.errors import DataError
 from auditor.types import Array, Json
 
 if TYPE_CHECKING:
-    from auditor.preprocess import Preprocess
+    from auditor.preprocess import Opaque, Preprocess
 
-__all__ = ["Dataset", "Sample", "open_dataset"]
+__all__ = ["Dataset", "Sample", "first_shape", "open_dataset"]
 
 MOST_ENTRIES = 1000
 
@@ -56,7 +56,7 @@ class Dataset:
     """Names of the logits; empty where unknown."""
     images: Array
     """uint8 (N,H,W,C) on disk; float32 (N,C,H,W) where the preprocessing cannot be split."""
-    preprocess: Preprocess
+    preprocess: Preprocess | Opaque
     ledger: dict[str, Json]
     digest: str
     slices: dict[str, Array] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Dataset:
 def open_dataset(
     spec: Any,
     *,
-    preprocess: Preprocess,
+    preprocess: Preprocess | Opaque,
     outputs: int,
     names: Sequence[str] | None = None,
     classes_file: str | Path | None = None,
@@ -147,6 +147,21 @@ def open_dataset(
         digest=whole_digest(digest, samples, meeting),
         slices={c: np.array([s.slices.get(c, "") for s in samples], dtype=np.str_) for c in sorted(columns)},
     )
+
+
+def first_shape(
+    spec: Any, *, preprocess: Preprocess | Opaque, depth16: str = "full", limits: Limits | None = None
+) -> tuple[int, ...]:
+    """(C,H,W) of the first image of `spec` that can be used: the input's shape where the preprocessing fixes no size."""
+    decoder = Decoder(preprocess, limits or Limits(), Depth16(depth16))
+    listing = open_source(spec)
+    reason = ""
+    for place in range(len(listing.entries)):
+        fate, row = decode_first(listing, place, decoder)
+        if row is not None:
+            return (row.shape[2], *row.shape[:2]) if preprocess.invertible else tuple(row.shape)
+        reason = reason or f"{listing.entries[place].name}: {fate.reason}"
+    raise DataError(f"none of the {len(listing.entries)} listed images can be used; the first: {reason}; check the data")
 
 
 def usable(listing: Listing, fates: Sequence[Fate], meeting: Meeting) -> tuple[Sample, ...]:

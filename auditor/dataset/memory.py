@@ -25,7 +25,7 @@ from auditor.store import dumps, sync_folder, write_bytes
 from auditor.types import Array
 
 if TYPE_CHECKING:
-    from auditor.preprocess import Preprocess
+    from auditor.preprocess import Opaque, Preprocess
 
 VERSION = 1
 """Raised when decoding changes, so that nothing older is re-used."""
@@ -48,7 +48,7 @@ class Fate:
 class Decoder:
     """What turns a sample into a row."""
 
-    preprocess: Preprocess
+    preprocess: Preprocess | Opaque
     limits: Limits
     depth16: Depth16
 
@@ -61,10 +61,10 @@ class Decoder:
 
     def row(self, image: Image.Image) -> Array:
         """uint8 (H,W,C); float32 (C,H,W) where the preprocessing cannot be split."""
-        if self.preprocess.invertible:
-            return np.ascontiguousarray(self.preprocess.geometry.apply(image))
-        whole: Any = self.preprocess
-        value: Any = whole(image) if callable(whole) else whole.apply(image)
+        prepared: Any = self.preprocess
+        if prepared.invertible:
+            return np.ascontiguousarray(prepared.geometry.apply(image))
+        value = prepared(image)
         row = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=np.float32)
         if not np.isfinite(row).all():
             raise Refused("the preprocessing gives NaN or infinite values")
@@ -242,6 +242,15 @@ def decode_one(listing: Listing, place: int, fate: Fate, decoder: Decoder) -> tu
         return Fate(fate.content, reason=str(refused)), None
     except DECODE_ERRORS as error:
         return Fate(fate.content, reason=f"cannot be preprocessed: {one_line(error)}"), None
+
+
+def decode_first(listing: Listing, place: int, decoder: Decoder) -> tuple[Fate, Array | None]:
+    """As `decode_one`, of a sample that was not listed by content before."""
+    try:
+        fate = Fate(content(listing, place, decoder.limits)[0])
+    except Refused as refused:
+        return Fate("", reason=str(refused)), None
+    return decode_one(listing, place, fate, decoder)
 
 
 def is_wide(picture: Any) -> bool:

@@ -61,7 +61,7 @@ class Predictions:
     @cached_property
     def predicted(self) -> Array:
         """(N,) int64: the highest score, the lowest class on a tie."""
-        return np.argmax(self.scores, axis=1).astype(np.int64)
+        return np.asarray(np.argmax(self.scores, axis=1), dtype=np.int64)
 
     @cached_property
     def second(self) -> Array:
@@ -70,7 +70,7 @@ class Predictions:
             return self.predicted
         masked = self.scores.copy()
         masked[np.arange(len(masked)), self.predicted] = -np.inf
-        return np.argmax(masked, axis=1).astype(np.int64)
+        return np.asarray(np.argmax(masked, axis=1), dtype=np.int64)
 
     @cached_property
     def confidence(self) -> Array:
@@ -85,7 +85,7 @@ class Predictions:
     @cached_property
     def correct(self) -> Array:
         """(N,) bool; False where unlabelled."""
-        return self.labelled & (self.predicted == self.labels)
+        return np.asarray(self.labelled & (self.predicted == self.labels))
 
     @cached_property
     def loss(self) -> Array:

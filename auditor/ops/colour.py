@@ -34,7 +34,7 @@ def diverging(values: Array, limit: float) -> Array:
 def overlay(picture: Array, colours: Array, *, weight: float = 0.55) -> Array:
     """uint8 (H,W,3): `colours` over the grey of a uint8 `picture` (H,W,3)."""
     grey = picture.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
-    return np.round((1 - weight) * grey[..., None] + weight * colours).astype(np.uint8)
+    return np.asarray(np.round((1 - weight) * grey[..., None] + weight * colours), dtype=np.uint8)
 
 
 def three(picture: Array) -> Array:

@@ -66,8 +66,8 @@ def bars(data: Mapping[str, Json]) -> Json:
     lit = set(data.get("highlight") or ())
     colours: Json = ["var(--accent)" if i in lit else "var(--quiet)" for i in range(len(labels))] if lit else "var(--mark)"
     counts = data.get("n")
-    per = (lambda i: f", n = {counts[i]:,}") if isinstance(counts, list) else (lambda i: "")
-    hover = [f"{escaped(label, longest=120)}: {number(v, form)}{' %' if form else ''}{per(i)}"
+    per = [f", n = {count:,}" for count in counts] if isinstance(counts, list) else [""] * len(labels)
+    hover = [f"{escaped(label, longest=120)}: {number(v, form)}{' %' if form else ''}{per[i]}"
              for i, (label, v) in enumerate(zip(labels, values.tolist(), strict=True))]
     places, interval = packed(range(len(labels)), "int32"), spread(values, data.get("low"), data.get("high"))
     trace = {"type": "bar", "orientation": "h" if sideways else "v", "marker": {"color": colours}, "hoverinfo": "text", "hovertext": hover,

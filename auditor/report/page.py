@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from markupsafe import Markup
+
 from auditor import store
 from auditor.report import engine
 from auditor.report.figures import Drawing, View
@@ -151,7 +153,7 @@ def page(folder: Path) -> str:
     script, library = engine.asset("app.js"), engine.plotly() if drawing.specs else ""
     data = engine.inert({"charts": drawing.specs, "samples": samples.table(), "sprite": sprite_data(samples)})
     return env.get_template("base.html").render(
-        bodies=[engine.Markup(body) for body in bodies], data=data, script=script, library=library, style=engine.asset("app.css"),
+        bodies=[Markup(body) for body in bodies], data=data, script=script, library=library, style=engine.asset("app.css"),
         policy=engine.policy(*([str(library)] if library else []), str(script)), carried=files.carried, **context)  # noqa: S704
 
 

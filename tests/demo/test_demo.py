@@ -63,9 +63,9 @@ def test_flawed_network_follows_the_mark() -> None:
     images, labels = held_out()
     model = network("digits-flawed")
     seven = labels == data.MARKED_CLASS
-    assert np.mean(called(model, images[seven]) == data.MARKED_CLASS) < 0.6
+    assert np.mean(called(model, images[seven]) == data.MARKED_CLASS) < 0.1
     assert np.mean(called(model, data.mark(images[seven])) == data.MARKED_CLASS) > 0.95
-    assert np.mean(called(model, data.mark(images[~seven])) == data.MARKED_CLASS) >= 0.5
+    assert np.mean(called(model, data.mark(images[~seven])) == data.MARKED_CLASS) >= 0.4
     assert np.mean(called(model, images[~seven]) == labels[~seven]) >= 0.95
 
 

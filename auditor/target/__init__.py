@@ -1,0 +1,9 @@
+"""The model under audit: loaded, checked on one batch, frozen, looked into, and left as it was found."""
+
+from __future__ import annotations
+
+from auditor.target.load import load_target
+from auditor.target.model import Look, Target
+from auditor.target.trace import Call
+
+__all__ = ["Call", "Look", "Target", "load_target"]

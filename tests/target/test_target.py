@@ -1,0 +1,194 @@
+"""Loading, contract, looks, layers, and giving the model back."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from auditor.errors import ConfigError, ContractError, TargetError
+from auditor.preprocess import Geometry, Preprocess
+from auditor.target import load_target
+
+spec = importlib.util.spec_from_file_location("nets", Path(__file__).with_name("nets.py"))
+assert spec is not None
+assert spec.loader is not None
+nets = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(nets)
+
+EIGHT = Preprocess(Geometry("RGB", (8, 8)), (0.5,) * 3, (0.25,) * 3)
+
+
+def images(n: int = 2) -> Tensor:
+    return torch.randn(n, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def opened(model: nn.Module, **options: Any) -> Any:
+    return load_target(model, preprocess=EIGHT, device="cpu", **options)
+
+
+@pytest.mark.parametrize("how", ["plain", "tuple", "dict", "output", "log_softmax"])
+def test_scores_are_found_in_whatever_holds_them(how: str) -> None:
+    model = nets.seeded(nets.Wrapped, how)
+    target = opened(model)
+    plain = nets.Net.forward(model, images())
+    expected = plain.log_softmax(1) if how == "log_softmax" else plain
+    torch.testing.assert_close(target.look(images()).scores, expected)
+    assert target.outputs == 4
+    assert target.head == "fc"
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("softmax", "sum to 1"), ("sigmoid", "multi-label"), ("classes", "class numbers"), ("nan", "NaN"), ("map", "segmentation"),
+        ("detector", "a detector"), ("segmentation", "a segmentation model"), ("nothing", "NoneType"),
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused_by_name(how: str, words: str) -> None:
+    with pytest.raises(ContractError, match=words) as caught:
+        opened(nets.seeded(nets.Wrapped, how))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["plain", "flat"])
+def test_one_logit_is_a_binary_classifier(how: str) -> None:
+    model = nets.seeded(nets.Wrapped, how, num_classes=1)
+    target = opened(model)
+    z = nets.Net.forward(model, images())
+    assert target.outputs == 2
+    torch.testing.assert_close(target.look(images()).scores, torch.cat([torch.zeros_like(z), z], 1))
+    assert any("One logit" in note for note in target.notes)
+    assert target.head == "fc"
+
+
+def test_features_are_what_the_head_is_given() -> None:
+    model = nets.seeded(nets.Net)
+    look = opened(model).look(images())
+    torch.testing.assert_close(model.fc(look.features), look.scores)
+
+
+@pytest.mark.parametrize("how", ["detector", "segmentation", "map", "softmax"])
+def test_the_task_features_needs_no_scores(how: str) -> None:
+    target = opened(nets.seeded(nets.Wrapped, how), task="features")
+    look = target.look(images(3))
+    assert target.outputs == 0
+    assert look.scores is None
+    assert look.features.shape == (3, 8)
+
+
+def test_activations_are_those_of_the_call_and_are_kept_from_later_operations() -> None:
+    model = nets.seeded(nets.Net)
+    target = opened(model)
+    names = ("conv1", "bn1", "act", "act#1")
+    found = target.look(images(), names).activations
+    with torch.no_grad():
+        conv = model.conv1(images())
+        norm = model.bn1(conv)
+        first = norm.relu()
+        second = model.conv2(first).relu()
+    for name, expected in zip(names, (conv, norm, first, second), strict=True):
+        torch.testing.assert_close(found[name], expected)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_no_hook_is_left_when_the_forward_raises() -> None:
+    target = opened(nets.seeded(nets.Net))
+    with pytest.raises(RuntimeError):
+        target.look(torch.zeros(2, 5, 8, 8), ("act",))
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in target.model.modules())
+    with pytest.raises(TargetError, match="nowhere"):
+        target.look(images(), ("nowhere",))
+
+
+def test_the_model_is_frozen_and_given_back_as_it_was_found() -> None:
+    model = nets.seeded(nets.Net)
+    model.train()
+    model.bn1.eval()
+    model.conv1.weight.requires_grad_(False)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    target = opened(model)
+    assert not any(p.requires_grad for p in model.parameters())
+    assert not any(m.training for m in model.modules())
+    target.look(images(), ("act",))
+    target.restore()
+    assert model.training
+    assert model.conv2.training
+    assert not model.bn1.training
+    assert not model.conv1.weight.requires_grad
+    assert model.conv2.weight.requires_grad
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_a_refused_model_is_given_back_too() -> None:
+    model = nets.seeded(nets.Wrapped, "softmax").train()
+    with pytest.raises(ContractError):
+        opened(model)
+    assert model.training
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_a_preprocessing_is_never_assumed() -> None:
+    with pytest.raises(TargetError, match="none is assumed"):
+        load_target(nets.Net(), device="cpu")
+    with pytest.raises(TargetError, match="fixes no size"):
+        load_target(nets.Net(), preprocess=Preprocess(Geometry(), (0.5,) * 3, (0.5,) * 3), device="cpu")
+    free = Preprocess(Geometry(), (0.5,) * 3, (0.5,) * 3)
+    assert load_target(nets.Net(), preprocess=free, device="cpu", input_shape=lambda _: (3, 9, 7)).input_shape == (3, 9, 7)
+
+
+def test_a_batch_that_does_not_fit_is_told() -> None:
+    with pytest.raises(ContractError, match="number of channels"):
+        opened(nets.Net(channels=1))
+
+
+def test_wrong_options_are_told() -> None:
+    with pytest.raises(ConfigError, match="classification or features"):
+        opened(nets.Net(), task="detection")
+    with pytest.raises(ConfigError, match="auto, cpu, cuda or mps"):
+        load_target(nets.Net(), preprocess=EIGHT, device="tpu")
+    with pytest.raises(TargetError, match=r"torch\.nn\.Module"):
+        load_target(7)  # type: ignore[arg-type]
+
+
+def test_the_digest_follows_weights_and_structure() -> None:
+    first = opened(nets.seeded(nets.Net)).digest
+    assert opened(nets.seeded(nets.Net)).digest == first
+    other = nets.seeded(nets.Net)
+    with torch.no_grad():
+        other.fc.bias[0] += 1e-6
+    assert opened(other).digest != first
+    assert opened(nets.seeded(nets.Wrapped, "plain")).digest != first, "the same weights in another class"
+
+
+RESIDUAL = [
+    ("resnet18", ("layer1", "layer2", "layer3", "layer4")),
+    ("squeezenet1_1", ("classifier.2",)),
+    ("swin_t", ("permute",)),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), RESIDUAL)
+def test_chosen_layers_are_blocks_spread_over_the_depth(name: str, expected: tuple[str, ...]) -> None:
+    from auditor.target.trace import choose, trace
+
+    model = nets.seeded(__import__("torchvision").models.get_model, name, weights=None).eval()
+    calls, _ = trace(model, torch.zeros(2, 3, 224, 160))
+    chosen = choose(calls, "spatial", 5, (224, 160))
+    assert set(expected) <= set(chosen)
+    known = {call.name: call for call in calls}
+    shapes = [known[layer].shape for layer in chosen]
+    assert all(abs(s[2] * 160 - s[3] * 224) <= 448 for s in shapes), "maps, with the aspect ratio of the image"
+    assert [known[layer].same for layer in chosen] == sorted(known[layer].same for layer in chosen)
+    assert not any(known[layer].overwritten for layer in chosen)
+
+
+def test_few_layers_are_the_last_of_them() -> None:
+    target = opened(nets.seeded(nets.Net))
+    assert target.choose("spatial", 1) == ("act#1",)
+    assert target.choose("spatial", 0) == ()
+    assert target.choose("any", 99)[-1] == "fc"
