@@ -16,7 +16,8 @@ from auditor import folder as folders
 from auditor.config import Settings, load_config
 from auditor.dataset import Dataset, first_shape, open_dataset
 from auditor.methods.attribute import attribute
-from auditor.plan import SHARD, Plan, default_batch
+from auditor.ops.batching import images_at_once
+from auditor.plan import SHARD, Plan
 from auditor.preprocess import Preprocess
 from auditor.probe import Probe
 from auditor.probes import configured, named, registry
@@ -123,7 +124,7 @@ def make_plan(
     return Plan(
         profile=profile,
         probes={probe.id(): probe.parameters() for probe in probes},
-        batch=batch or default_batch(tuple(target.input_shape)),
+        batch=batch or images_at_once(target.input_shape, target.device),
         shard=SHARD,
         threads=torch.get_num_threads(),
         device=target.device.type,
@@ -178,10 +179,9 @@ def run_job(
     """Carry a job out into `out`: collected, judged, rendered, then put in place as a whole."""
     key = job.key()
     folders.require_free(out, key, force=force)
-    folder = folders.partial(out)
-    execute(job, folder, work_folder(work) / "runs" / key[:32], progress=progress)
-    folders.write_judgement(folder, folders.judge_folder(folder, settings.gate))
-    folders.put_in_place(folder, out)
+    with folders.whole_or_nothing(out) as folder:
+        execute(job, folder, work_folder(work) / "runs" / key[:32], progress=progress)
+        folders.write_judgement(folder, folders.judge_folder(folder, settings.gate))
     return open_audit(out)
 
 

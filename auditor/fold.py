@@ -68,6 +68,15 @@ Work: TypeAlias = Callable[[Any, Any, Sequence[Item]], Mapping[str, Array]]
 
 
 @dataclass(frozen=True)
+class Cost:
+    """Work with the model, in images through the whole network: what a plan promises and a section states."""
+
+    forwards: float = 0.0
+    gradients: float = 0.0
+    """Forward passes with the gradient of the input behind them."""
+
+
+@dataclass(frozen=True)
 class Study:
     """Work after the pass: `work` turns items into rows, `chunk` items at a time.
 

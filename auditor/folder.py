@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from auditor.config import GateSettings
 from auditor.errors import StoreError
-from auditor.exports.junit import junit
-from auditor.exports.summary import summary
 from auditor.gate import judge
-from auditor.report import render
 from auditor.store import read_audit, read_columns, read_json, sync_folder, write_bytes, write_verdict
-from auditor.types import Verdict
+from auditor.types import Array, Verdict
+
+
+class Columns(Mapping[str, Array]):
+    """predictions.parquet of a folder, read when a column is first asked for: most checks ask for none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def held(self) -> dict[str, Array]:
+        """Column -> (N,)."""
+        return read_columns(self.folder)
+
+    def __getitem__(self, name: str) -> Array:
+        return self.held[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.held)
+
+    def __len__(self) -> int:
+        return len(self.held)
 
 
 def judge_folder(folder: Path, policy: GateSettings) -> Verdict:
     """Judge the audit in `folder` under a policy, without writing."""
-    return judge(read_audit(folder), read_columns(folder), policy)
+    return judge(read_audit(folder), Columns(folder), policy)
 
 
 def write_judgement(folder: Path, verdict: Verdict) -> None:
     """gate.json, junit.xml, summary.md and index.html of one verdict."""
+    from auditor.exports.junit import junit  # here, not above: `auditor check` answers without the report's libraries
+    from auditor.exports.summary import summary
+    from auditor.report import render
+
     record = read_audit(folder)
     write_verdict(folder, verdict)
     write_bytes(folder / "junit.xml", junit(record, verdict).encode())
@@ -29,11 +54,16 @@ def write_judgement(folder: Path, verdict: Verdict) -> None:
     render(folder)
 
 
-def partial(out: Path) -> Path:
-    """Where an audit is written until it is whole; what an earlier run left there is cleared."""
+@contextmanager
+def whole_or_nothing(out: Path) -> Iterator[Path]:
+    """A folder beside `out` to write an audit into; it takes the place of `out` when the block ends well, and goes when it does not."""
     folder = out.parent / f".{out.name}.partial"
-    shutil.rmtree(folder, ignore_errors=True)
-    return folder
+    shutil.rmtree(folder, ignore_errors=True)  # what a run that was killed left there
+    try:
+        yield folder
+        put_in_place(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def existing_key(out: Path) -> str | None:

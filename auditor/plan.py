@@ -39,18 +39,6 @@ class Plan:
         return hashlib.sha256(dumps(dataclasses.asdict(self))).hexdigest()
 
 
-def default_batch(input_shape: tuple[int, ...], shard: int = SHARD) -> int:
-    """Images a forward pass: a pure function of the input's size, so that a default plan never depends on the clock.
-
-    About 1.6 million input numbers a batch (32 photographs at 224 px), at most a shard: on a CPU larger batches only
-    page-fault, on a GPU they can be raised with --batch.
-    """
-    numbers = 1
-    for side in input_shape:
-        numbers *= side
-    return max(1, min(shard, 1_605_632 // max(numbers, 1) // 3 or 1))
-
-
 def versions() -> dict[str, str]:
     """Library -> installed version."""
     found = {}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from auditor.fold import Fold, State, Study
+from auditor.fold import Cost, Fold, State, Study
 from auditor.types import About, Finding, Json, Measure
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ class Probe(ABC):
     def study(self, target: Target, evidence: Evidence) -> Study | None:
         """All model-heavy work after the pass."""
         return None
+
+    def cost(self, target: Target, samples: int) -> Cost:
+        """What its study of a data set of `samples` images costs, known before the pass."""
+        return Cost()
 
     @abstractmethod
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import torch
 
 from auditor.probe import Probe
 from auditor.run import Job, unmet
 from auditor.target import Target
+
+MOST = 16
+"""Images of the batch that is timed."""
 
 
 def print_plan(job: Job) -> None:
@@ -23,14 +27,24 @@ def print_plan(job: Job) -> None:
     print(f"data    {ledger['listed']} listed = {parts}; labels: {ledger['label_rule']}")
     for warning in ledger.get("warnings", []):
         print(f"        {warning}")
-    seconds = bare_seconds(target, job)
-    each = f"{seconds * 1000:.1f} ms an image"
-    print(f"pass    {len(dataset)} images in batches of {job.plan.batch}, about {seconds * len(dataset):.0f} s at {each}")
+    forward, gradient = bare_seconds(target, job)
+    whole = forward * len(dataset)
+    print(f"pass    {len(dataset)} images in batches of {job.plan.batch}: {lasts(whole)} at {forward * 1000:.1f} ms an image")
     for probe in job.probes:
         reason = unmet(probe, target, dataset)
-        print(f"probe   {probe.id()}: " + (f"not applicable: {reason}" if reason else parameters_line(probe)))
+        cost = probe.cost(target, len(dataset))
+        seconds = 0.0 if reason else cost.forwards * forward + cost.gradients * gradient
+        whole += seconds
+        more = f"{lasts(seconds)}; " if seconds else ""
+        print(f"probe   {probe.id()}: " + (f"not applicable: {reason}" if reason else more + parameters_line(probe)))
     for name, reason in job.plan.left_out.items():
         print(f"        {name} left out: {reason}")
+    print(f"        {lasts(whole)} with the model in all; a gradient takes {gradient * 1000:.1f} ms an image")
+
+
+def lasts(seconds: float) -> str:
+    """A rough time in words."""
+    return f"about {seconds:.0f} s" if seconds < 90 else f"about {seconds / 60:.0f} min"
 
 
 def parameters_line(probe: Probe) -> str:
@@ -38,13 +52,27 @@ def parameters_line(probe: Probe) -> str:
     return ", ".join(f"{key}={value}" for key, value in probe.parameters().items()) or "no parameters"
 
 
-def bare_seconds(target: Target, job: Job) -> float:
-    """Seconds an image of one warm forward pass: for the printed estimate only, never in a plan."""
-    index = range(min(job.plan.batch, len(job.dataset)))
-    images = job.dataset.load(list(index), target.device)
+def bare_seconds(target: Target, job: Job) -> tuple[float, float]:
+    """Seconds an image of a warm forward, and of one with the input's gradient: for the estimate, never in a plan."""
+    index = range(min(job.plan.batch, len(job.dataset), MOST))
+    images = job.dataset.load(index, target.device)
     target.look(images)
+    forward = clocked(target, lambda: target.look(images))
+    if target.task == "features":
+        return forward / len(index), 3 * forward / len(index)
+
+    def slope() -> None:
+        leaf = images.clone().requires_grad_(True)
+        with torch.enable_grad():
+            torch.autograd.grad(target.module(leaf).sum(), leaf, allow_unused=True)
+
+    return forward / len(index), clocked(target, slope) / len(index)
+
+
+def clocked(target: Target, work: Callable[[], object]) -> float:
+    """Seconds of one call, the device waited for."""
     begin = time.perf_counter()
-    target.look(images)
+    work()
     if target.device.type == "cuda":
         torch.cuda.synchronize()
-    return (time.perf_counter() - begin) / max(len(index), 1)
+    return time.perf_counter() - begin

@@ -31,15 +31,16 @@ def attribute(model: nn.Module, inputs: Tensor, target: TargetClass, method: str
     `inputs`: (N,C,H,W), already normalised. `target`: a class, or (N,) classes. Higher is more important.
 
         method                 result      params
-        occlusion              (N,H,W)     window=16, stride=8 (px, or (rows, columns)), fill=0.0, batch=32
+        occlusion              (N,H,W)     window=16, stride=8 (px, or (rows, columns)), fill=0.0, batch
                                            score drop, averaged over the windows that cover a pixel (Zeiler & Fergus 2014)
-        saliency               (N,H,W)     batch=32
+        saliency               (N,H,W)     batch
                                            max over the channels of |dS/dx| (Simonyan 2014)
-        integrated_gradients   (N,C,H,W)   steps=32, baseline=0.0, batch=32
+        integrated_gradients   (N,C,H,W)   steps=32, baseline=0.0, batch
                                            signed; sums to S(x) - S(baseline) (Sundararajan 2017)
         smoothgrad             (N,C,H,W)   samples=16, sigma=0.15 (of the image's range), seed=0
                                            signed; mean gradient over noisy copies (Smilkov 2017)
 
+    `batch`: images (or windows, or steps) in one forward; by the image's size and the device where it is not given.
     Raises UsageError for an unknown method or parameter, a class that the model does not have, or inputs of another shape.
     """
     found = METHODS.get(method)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from auditor.errors import UsageError
 from auditor.methods.inputs import TargetClass, checked
 from auditor.methods.occlusion import Size, boxes, filling, judged
+from auditor.ops.batching import images_at_once
 from auditor.types import Array
 
 
@@ -39,11 +40,11 @@ def hidden_counts(cells: int, steps: int) -> Array:
 
 def deletion(
     model: nn.Module, inputs: Tensor, target: TargetClass, order: Tensor, *,
-    cell: Size, steps: int = 20, fill: float | Tensor = 0.0, batch: int = 32,
+    cell: Size, steps: int = 20, fill: float | Tensor = 0.0, batch: int | None = None,
 ) -> Tensor:
     """(N,steps+1) probability of the class as the cells are filled in `order` (N,T), `hidden_counts` of them at a time.
 
-    `model`, `inputs`, `target`, `fill` as in `occlusion`; `cell` in pixels. At most `batch` images a forward.
+    `model`, `inputs`, `target`, `fill` as in `occlusion`; `cell` in pixels. At most `batch` images a forward (by their size, where None).
     Raises UsageError for an order that is not of this image's cells.
     """
     images, classes = checked(inputs, target)
@@ -54,13 +55,14 @@ def deletion(
         raise UsageError(f"expected an order ({len(images)},{cells}) of all cells of each image, got {tuple(order.shape)}")
     rank = order.to(images.device).argsort(dim=1)
     counts = torch.as_tensor(hidden_counts(cells, steps), device=images.device)
+    size = batch or images_at_once(images.shape[1:], images.device)
     curves = []
     with torch.no_grad():
         for n in range(len(images)):
             hidden = rank[n][numbers][None] < counts[:, None, None]
             probabilities = [
                 judged(model, torch.where(some[:, None], cover[n], images[n]), classes[n : n + 1].expand(len(some)))[1]
-                for some in hidden.split(batch)
+                for some in hidden.split(size)
             ]
             curves.append(torch.cat(probabilities))
     return torch.stack(curves)

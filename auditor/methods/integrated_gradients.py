@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from auditor.errors import UsageError
 from auditor.methods.inputs import TargetClass, checked, scores_of
 from auditor.methods.occlusion import filling
+from auditor.ops.batching import images_at_once
 
 
 def integrated_gradients(
-    model: nn.Module, inputs: Tensor, target: TargetClass, *, steps: int = 32, baseline: float | Tensor = 0.0, batch: int = 32
+    model: nn.Module, inputs: Tensor, target: TargetClass, *,
+    steps: int = 32, baseline: float | Tensor = 0.0, batch: int | None = None,
 ) -> Tensor:
     """(N,C,H,W) (x - x') times the mean gradient on the straight line from the baseline x' to x, by Gauss-Legendre.
 
@@ -23,6 +25,7 @@ def integrated_gradients(
     if steps < 1:
         raise UsageError(f"expected at least 1 step of integration, got {steps}")
     start = filling(baseline, images)
+    size = batch or images_at_once(images.shape[1:], images.device, gradient=True)
     found = [torch.zeros_like(images[:0])]
     for n in range(len(images)):
         scores_of(model, images[n : n + 1], classes[n : n + 1])  # captum's own words for a wrong class or shape tell little
@@ -30,7 +33,7 @@ def integrated_gradients(
         found.append(
             IntegratedGradients(model).attribute(
                 leaf, baselines=start[n : n + 1].contiguous(), target=classes[n : n + 1], n_steps=steps,
-                method="gausslegendre", internal_batch_size=batch,
+                method="gausslegendre", internal_batch_size=size,
             ).detach()
         )
     return torch.cat(found)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from auditor.errors import UsageError
 from auditor.methods.inputs import TargetClass, checked, scores_of
+from auditor.ops.batching import images_at_once
 
 Size = int | tuple[int, int]
 """One number for both sides, or (rows, columns)."""
@@ -89,13 +90,13 @@ def filling(fill: float | Tensor, inputs: Tensor) -> Tensor:
 
 def occlusion(
     model: nn.Module, inputs: Tensor, target: TargetClass, *,
-    window: Size = 16, stride: Size = 8, fill: float | Tensor = 0.0, batch: int = 32,
+    window: Size = 16, stride: Size = 8, fill: float | Tensor = 0.0, batch: int | None = None,
 ) -> Occluded:
     """Cover every window of `inputs` (N,C,H,W) with `fill`, in all channels, and score the rest of the image.
 
     `model` gives (N,K) pre-softmax scores; `target` is a class or (N,) classes; `window` and `stride` are in pixels; `fill`
     is in the units of `inputs` (0 is the mean pixel of normalised ones): a number, (C,), (C,H,W) or (N,C,H,W). At most
-    `batch` images go through the model at once, so memory does not grow with the number of windows. A window that changes
+    `batch` images (by their size, where None) go through the model at once, so memory does not grow with the number of windows. A window that changes
     nothing has the drop 0, exactly. Raises UsageError for windows that do not fit.
     """
     images, classes = checked(inputs, target)
@@ -103,14 +104,15 @@ def occlusion(
     shape = (images.shape[2], images.shape[3])
     rows, columns = boxes(shape, window, stride)
     places = [(n, *row, *column) for n in range(len(images)) for row in rows for column in columns]
+    size = batch or images_at_once(images.shape[1:], images.device)
     with torch.no_grad():
-        base = [judged(model, images[i : i + batch], classes[i : i + batch]) for i in range(0, len(images), batch)]
+        base = [judged(model, images[i : i + size], classes[i : i + size]) for i in range(0, len(images), size)]
         if not base:
             raise UsageError("expected at least one image to occlude, got none")
         score, probability = (torch.cat(part) for part in zip(*base, strict=True))
         parts = [
-            covered_batch(model, images, classes, cover, places[i : i + batch], (score, probability))
-            for i in range(0, len(places), batch)
+            covered_batch(model, images, classes, cover, places[i : i + size], (score, probability))
+            for i in range(0, len(places), size)
         ]
     found = [torch.cat(part).reshape(len(images), len(rows), len(columns)) for part in zip(*parts, strict=True)]
     drops = score[:, None, None] - found[0]

@@ -8,9 +8,7 @@ from torch import Tensor, nn
 
 from auditor.errors import UsageError
 from auditor.methods.inputs import TargetClass, checked, scores_of, seeded
-
-COPIES = 16
-"""Noisy copies in one forward. A constant, because captum draws other noise when it splits the copies otherwise."""
+from auditor.ops.batching import images_at_once
 
 
 def smoothgrad(
@@ -24,6 +22,8 @@ def smoothgrad(
     images, classes = checked(inputs, target)
     if samples < 1 or sigma < 0:
         raise UsageError(f"expected samples >= 1 and sigma >= 0, got {samples} and {sigma}")
+    # captum draws other noise when it splits the copies otherwise: the split depends on the image's size and the device alone
+    copies = min(samples, images_at_once(images.shape[1:], images.device, gradient=True))
     found = [torch.zeros_like(images[:0])]
     for n in range(len(images)):
         scores_of(model, images[n : n + 1], classes[n : n + 1])
@@ -32,7 +32,7 @@ def smoothgrad(
         with seeded(images.device, seed):
             found.append(
                 NoiseTunnel(Saliency(model)).attribute(
-                    leaf, nt_type="smoothgrad", nt_samples=samples, nt_samples_batch_size=min(COPIES, samples),
+                    leaf, nt_type="smoothgrad", nt_samples=samples, nt_samples_batch_size=copies,
                     stdevs=deviation, target=classes[n : n + 1], abs=False,
                 ).detach()
             )

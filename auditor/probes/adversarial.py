@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from auditor.bounds import clopper_pearson, exact, proportion
-from auditor.fold import Item, State, Study
+from auditor.fold import Cost, Item, State, Study, concatenate
 from auditor.methods.attack import drawn, fooling
 from auditor.methods.robustness import masking, sweep
 from auditor.methods.unit import as_pixels, unit_images
+from auditor.ops.batching import images_at_once
 from auditor.probe import Needs, Probe, Results
 from auditor.types import Array, Figure, Finding, Json, Measure, Value
 
@@ -103,8 +104,14 @@ class Adversarial(Probe):
                 key = evidence.dataset.samples[p].key
                 items.append((FOOL, p, drawn(key, int(seen.predicted[p]), seen.scores.shape[1], seed=evidence.seed)))
         run = partial(work, epsilons=self.curve(), steps=self.steps, max_iterations=self.max_iterations)
-        cost = len(self.curve()) * self.steps / 2 * GROUP
-        return Study(tuple(items), run, CHUNK, forwards=2.0 * len(self.curve()) * GROUP, gradients=cost) if items else None
+        return Study(tuple(items), run, CHUNK) if items else None
+
+    def cost(self, target: Target, samples: int) -> Cost:
+        """About: images leave the batch as they fall, so half of the steps are counted."""
+        swept, fooled = min(self.images, samples), min(self.fooling_images, samples)
+        tried = len(self.curve()) - 1
+        gradients = swept * (1 + tried * self.steps / 2) + fooled * self.max_iterations / 4
+        return Cost(forwards=2.0 * tried * swept, gradients=gradients)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Arithmetic on the rows of the study."""
@@ -140,10 +147,15 @@ def work(
 
 def attacked(target: Target, dataset: Dataset, positions: list[int], epsilons: tuple[float, ...], steps: int) -> State:
     """The sweep of n images as arrays, by the names of `Fallen`."""
-    images = unit_images(dataset, positions, target.device)
-    labels = torch.as_tensor(np.asarray(dataset.labels)[positions], device=target.device)
-    fallen = sweep(target.module, images, labels, epsilons, normalise=target.preprocess.normalise, steps=steps)
-    return {name: getattr(fallen, name).cpu().numpy() for name in ("silent", *SWEPT)}
+    size = images_at_once(target.input_shape, target.device, gradient=True)
+    parts: list[State] = []
+    for begin in range(0, len(positions), size):
+        some = positions[begin : begin + size]
+        images = unit_images(dataset, some, target.device)
+        labels = torch.as_tensor(np.asarray(dataset.labels)[some], device=target.device)
+        fallen = sweep(target.module, images, labels, epsilons, normalise=target.preprocess.normalise, steps=steps)
+        parts.append({name: getattr(fallen, name).cpu().numpy() for name in ("silent", *SWEPT)})
+    return concatenate(parts)
 
 
 def fooling_rows(target: Target, dataset: Dataset, items: Sequence[Item], max_iterations: int) -> State:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from auditor import bounds
-from auditor.fold import Item, Study
+from auditor.fold import Cost, Item, Study
 from auditor.methods.deletion import area, cell_order, deletion, hidden_counts
 from auditor.methods.inputs import seed_of
 from auditor.methods.occlusion import boxes, occlusion, spread
@@ -77,13 +77,16 @@ class Occlusion(Probe):
         classes = predictions_of(evidence).predicted
         chosen = evidence.chosen(self.images)
         window, stride = self.pixels(target.input_shape)
-        rows, columns = boxes(target.input_shape[1:], window, stride)
         work = partial(
             occlude, window=window, stride=stride, steps=self.steps, seed=evidence.seed,
             fill=mean_pixel(target, evidence.dataset, chosen),
         )
         items = tuple((int(position), int(classes[position])) for position in chosen)
-        return Study(items, work, chunk=4, forwards=1.0 + len(rows) * len(columns) + 2 * (self.steps + 1))
+        return Study(items, work, chunk=4)
+
+    def cost(self, target: Target, samples: int) -> Cost:
+        rows, columns = boxes((target.input_shape[1], target.input_shape[2]), *self.pixels(target.input_shape))
+        return Cost(forwards=min(self.images, samples) * (1.0 + len(rows) * len(columns) + 2 * (self.steps + 1)))
 
     def pixels(self, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
         """Window and stride in pixels, each (rows, columns), for an input of `shape` (C,H,W)."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from auditor import bounds
-from auditor.fold import Item, Study
+from auditor.fold import Cost, Item, Study
 from auditor.methods.integrated_gradients import completeness, integrated_gradients
 from auditor.methods.randomisation import randomise, spearman, top_count, weighted_layers
 from auditor.methods.saliency import saliency
@@ -89,7 +89,11 @@ class Saliency(Probe):
         items = tuple((int(position), int(classes[position])) for position in evidence.chosen(self.images))
         work = partial(explain, steps=self.steps, samples=self.samples, sigma=self.sigma, fraction=self.fraction,
                        seed=evidence.seed)
-        return Study(items, work, chunk=8, forwards=4.0, gradients=2.0 + self.steps + self.samples)
+        return Study(items, work, chunk=8)
+
+    def cost(self, target: Target, samples: int) -> Cost:
+        n = min(self.images, samples)
+        return Cost(forwards=4.0 * n, gradients=(2.0 + self.steps + self.samples) * n)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         rows = results.rows

@@ -32,16 +32,10 @@ class Entry:
 
 def moment(folder: Path) -> float:
     """When an audit was made, in seconds: run.json's word for it, else the time of audit.json's file."""
-    run = run_facts(folder)
-    for key in ("finished", "ended", "started", "created", "date"):
-        said = run.get(key)
-        if isinstance(said, int | float):
-            return float(said)
-        try:
-            return datetime.fromisoformat(str(said)).timestamp()
-        except ValueError:
-            continue
-    return (folder / "audit.json").stat().st_mtime
+    try:
+        return datetime.fromisoformat(str(run_facts(folder).get("began"))).timestamp()
+    except ValueError:
+        return (folder / "audit.json").stat().st_mtime
 
 
 def entry(folder: Path) -> Entry:

@@ -107,9 +107,13 @@ def test_more_steps_close_the_gap(world: tuple[Any, Any]) -> None:
 
 def test_randomised_layers_that_matter_change_the_map_and_those_that_do_not_are_found_out(world: tuple[Any, Any]) -> None:
     target, facts = world
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        dense = nn.Sequential(nn.Flatten(), nn.Linear(360, 16), nn.Tanh(), nn.Linear(16, 4))
+    target.module = dense.eval().requires_grad_(False)  # no pixel is nearer to the scores than another, whatever the weights
     probe = Saliency(images=3, steps=4, samples=1, fraction=1.0)
     rows = rows_of(probe, target, facts)
-    assert np.abs(rows["randomisation_spearman"]).mean() < 0.5
+    assert np.abs(rows["randomisation_spearman"]).mean() < 0.3
     assert "they depend on what the model has learned" in probe.conclude(target, facts, Results(rows=rows)).notes[0]
 
     class Blind(nn.Module):

@@ -134,7 +134,7 @@ def write_audit(folder: Path, *, name: str = f"demo {HOSTILE[0]}", verdict: bool
          "entries": [{"name": HOSTILE[1], "reason": "truncated JPEG"}, {"name": "b.png", "reason": "empty file"}],
          "conversions": {"CMYK to RGB": 5}, "warnings": ["One class has a single image."]},
         {"profile": "quick"}, catalogue, {section.id: section for section, _ in built}))
-    store.write_json(folder / "run.json", {"started": "2026-01-02T03:04:05+00:00", "seconds": 12.5, "host": HOSTILE[3]})
+    store.write_json(folder / "run.json", {"began": "2026-01-02T03:04:05Z", "seconds": 12.5, "host": HOSTILE[3]})
     if verdict:
         store.write_verdict(folder, VERDICT)
     return folder

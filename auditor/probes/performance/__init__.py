@@ -1,0 +1,146 @@
+"""Probe `performance`: how often the model is right, for whom it is wrong, and whether it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from auditor.bounds import clopper_pearson, proportion, statistic
+from auditor.methods.confusion import Recalls, confusions, recalls
+from auditor.probe import Needs, Probe, Results
+from auditor.probes.performance.figures import confusion_figures, recall_figure, reliability_figures, slice_figures
+from auditor.probes.performance.labelled import Labelled, distinct, labelled
+from auditor.probes.performance.pictures import galleries
+from auditor.types import Array, Finding, Json, Measure, Value
+
+if TYPE_CHECKING:
+    from auditor.evidence import Evidence
+    from auditor.target import Target
+
+TOP = 5
+MOST_SCOPED = 100
+"""Classes with samples up to which each gets a figure of its own."""
+FEW = 10
+"""A class with fewer samples says little about itself."""
+
+
+@dataclass(frozen=True)
+class Performance(Probe):
+    """Asks: How often is the model right, for whom is it wrong, and does it know when it is?
+    Formula: top-k = share of labelled images whose label is among the k highest scores. Recall of a class = share of its images
+    that are predicted as it; macro recall = mean over the classes that have images, worst-class recall = the lowest. ECE = sum
+    over 15 equal bins of confidence of n_b / n |accuracy_b - mean confidence_b|.
+    Read: Look at the weakest classes before the mean. In the reliability diagram a curve under the diagonal is over-confident.
+    The confident mistakes are the images to look at first: they are either what the model does not understand, or wrong labels.
+    Misleads: The figures hold for images like these, and labels count as the truth. The worst class of many is low by chance
+    alone: look at its n and interval. ECE depends on the bins, is never below 0, and is too high where there are few images.
+    """
+
+    title: ClassVar[str] = "Performance"
+    cites: ClassVar[tuple[str, ...]] = (
+        "Clopper, Pearson 1934, The use of confidence or fiducial limits illustrated in the case of the binomial",
+        "Naeini, Cooper, Hauskrecht 2015, Obtaining well calibrated probabilities using Bayesian binning",
+        "Guo et al. 2017, On calibration of modern neural networks",
+    )
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("top1", "Accuracy", "share", "higher", "Share of labelled images whose highest score is their label's."),
+        Measure("top5", "Top-5 accuracy", "share", "higher", "Share whose label is among the five highest scores."),
+        Measure("macro_recall", "Macro recall", "share", "higher", "Mean recall of the classes that have images."),
+        Measure("worst_class_recall", "Worst-class recall", "share", "higher", "Recall of the weakest class."),
+        Measure("ece", "Calibration error", "share", "lower", "Mean distance of confidence from accuracy, over 15 bins."),
+        Measure("recall", "Recall", "share", "higher", "Share of a class's images that are predicted as it."),
+    )
+    needs: ClassVar[Needs] = Needs(scores=True, labels=True)
+    profiles: ClassVar[Mapping[str, Mapping[str, Json]]] = {"quick": {"gallery": 8}, "standard": {}, "full": {"gallery": 24}}
+
+    gallery: int = 16
+    """Pictures in each of the two galleries."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gallery <= 64:
+            raise ValueError(f"expected gallery from 0 to 64, got {self.gallery}")
+
+    def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
+        """Arithmetic on the predictions."""
+        seen = labelled(evidence)
+        names = distinct(evidence.names)
+        by_class, pairs = recalls(seen.labels, seen.predicted), confusions(seen.labels, seen.predicted)
+        values, columns = figures_of(evidence, seen, by_class, names)
+        confused, artifacts = confusion_figures(seen, pairs, names)
+        shown, pictures = galleries(evidence, seen, names, self.gallery)
+        figures = (recall_figure(by_class, names), *confused, *reliability_figures(seen), *slice_figures(evidence, seen), *shown)
+        told = notes(evidence, seen, by_class, pairs, names)
+        return Finding("done", values=values, figures=figures, notes=told, artifacts=artifacts | pictures, columns=columns)
+
+
+def figures_of(
+    evidence: Evidence, seen: Labelled, by_class: Recalls, names: Sequence[str]
+) -> tuple[dict[str, Value], dict[str, Array]]:
+    """The values, and the columns that they rest on beside those that every audit has."""
+    predictions = evidence.predictions
+    assert predictions is not None, "needs.scores holds"
+    n, total, columns = len(seen.labels), len(evidence.dataset), {}
+    values = {"top1": proportion(int(seen.right.sum()), n, columns=("correct",))}
+    if seen.outputs > TOP:
+        column = np.full(total, np.nan, dtype=np.float32)
+        column[seen.positions] = seen.rank < TOP
+        columns["performance.top5"] = column
+        values["top5"] = proportion(int(np.sum(seen.rank < TOP)), n, columns=("performance.top5",))
+    classes = {"label": np.asarray(predictions.labels, dtype=np.int64), "predicted": predictions.predicted}
+    for name in ("macro_recall", "worst_class_recall"):
+        values[name] = statistic(name, classes, unit="share", seed=evidence.seed)
+    correct = np.where(predictions.labelled, predictions.correct, np.nan).astype(np.float32)
+    values["ece"] = statistic("ece", {"confidence": predictions.confidence, "correct": correct}, unit="share", seed=evidence.seed)
+    if len(by_class.classes) <= MOST_SCOPED:
+        for number, right, count in zip(by_class.classes.tolist(), by_class.right.tolist(), by_class.n.tolist(), strict=True):
+            values[f"recall.{names[number]}"] = proportion(right, count)
+    return values, columns
+
+
+def notes(evidence: Evidence, seen: Labelled, by_class: Recalls, pairs: Array, names: Sequence[str]) -> tuple[str, ...]:
+    """What stands out, with its figures."""
+    told = [*weakest(by_class, names)]
+    if len(pairs):
+        a, b, count = (int(number) for number in pairs[0])
+        most = f"{names[a]} is taken for {names[b]} {count} times"
+        told.append(
+            f"The most common confusion: {most} of {int(np.sum(seen.labels == a))}."
+            if count > 1
+            else "No confusion of two classes occurs twice."
+        )
+    confidence, right = float(seen.confidence.mean(dtype=np.float64)), float(seen.right.mean())
+    lean = "over-confident" if confidence > right else "under-confident"
+    gap = f"mean confidence {confidence:.1%}, right {right:.1%}"
+    told.append(
+        f"It is {lean}: {gap}." if abs(confidence - right) >= 0.02 else f"Its confidence is about right on the whole: {gap}."
+    )
+    if seen.outputs <= TOP:
+        told.append(f"Top-5 accuracy is left out: with {seen.outputs} classes it says nothing.")
+    unlabelled = len(evidence.dataset) - len(seen.labels)
+    if unlabelled:
+        told.append(f"Only the {len(seen.labels)} labelled images count; {unlabelled} have no label.")
+    if len(by_class.classes) > MOST_SCOPED:
+        told.append(
+            f"Recall is given as a gated figure for up to {MOST_SCOPED} classes only; {len(by_class.classes)} have images here."
+        )
+    return tuple(told)
+
+
+def weakest(by_class: Recalls, names: Sequence[str]) -> list[str]:
+    """The two weakest classes by name."""
+    if len(by_class.classes) < 2:
+        return ["All labelled images are of one class: recall and confusions say nothing of the others."]
+    order = by_class.weakest_first()
+    said = []
+    for i in order[:2]:
+        right, n = int(by_class.right[i]), int(by_class.n[i])
+        low, high = clopper_pearson(right, n, 0.95)
+        said.append(f"{names[int(by_class.classes[i])]} ({right / n:.1%} of {n}, 90 % interval {low:.1%} to {high:.1%})")
+    told = [f"The weakest of {len(order)} classes are {said[0]} and {said[1]}."]
+    few = int(np.sum(by_class.n < FEW))
+    if few:
+        told.append(f"{few} of {len(order)} classes have fewer than {FEW} images: their recall is little more than chance.")
+    return told

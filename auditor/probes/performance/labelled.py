@@ -1,0 +1,53 @@
+"""The labelled samples, as the section looks at them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from auditor.types import Array
+
+if TYPE_CHECKING:
+    from auditor.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The n labelled samples: all arrays are (n,)."""
+
+    positions: Array
+    labels: Array
+    predicted: Array
+    right: Array
+    confidence: Array
+    loss: Array
+    rank: Array
+    """Scores above the label's own; equal scores of lower classes count as above, as in `predicted`."""
+    outputs: int
+
+
+def labelled(evidence: Evidence) -> Labelled:
+    """The labelled samples among the predictions, which `needs` promises. Raises ValueError for NaN or +infinity."""
+    seen = evidence.predictions
+    assert seen is not None, "needs.scores holds"
+    at = np.flatnonzero(seen.labelled)
+    scores, labels = seen.scores[at], seen.labels[at]
+    broken = int(np.count_nonzero((np.isnan(scores) | (scores == np.inf)).any(axis=1)))
+    if broken:
+        raise ValueError(f"expected finite scores, got NaN or +infinity on {broken} of {len(at)} labelled images")
+    own = scores[np.arange(len(at)), labels][:, None]
+    lower = np.arange(scores.shape[1])[None] < labels[:, None]
+    rank = np.count_nonzero((scores > own) | ((scores == own) & lower), axis=1)
+    return Labelled(
+        at, labels, seen.predicted[at], seen.correct[at], seen.confidence[at], seen.loss[at], rank, scores.shape[1]
+    )  # fmt: skip
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Class names, those that occur twice with their number behind."""
+    counts = Counter(names)
+    return tuple(name if counts[name] == 1 else f"{name} ({number})" for number, name in enumerate(names))

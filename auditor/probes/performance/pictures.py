@@ -1,0 +1,54 @@
+"""The images that are hardest, and those it is wrong about with the highest confidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from auditor.ops.thumbnail import suffix, thumbnail
+from auditor.probes.performance.labelled import Labelled
+from auditor.types import Array, Figure, Json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from auditor.evidence import Evidence
+
+SIDE = 224
+"""Pixels of a shown picture."""
+
+
+def galleries(
+    evidence: Evidence, seen: Labelled, names: Sequence[str], count: int
+) -> tuple[tuple[Figure, ...], dict[str, Array]]:
+    """Both galleries, of at most `count` images each; an image in both is kept once."""
+    hardest = np.argsort(-seen.loss, kind="stable")[:count]
+    wrong = np.flatnonzero(~seen.right)
+    mistakes = wrong[np.argsort(-seen.confidence[wrong], kind="stable")][:count]
+    artifacts: dict[str, Array] = {}
+    figures = []
+    for name, title, which, caption in (
+        ("hardest", "Hardest images", hardest, f"The highest losses of {len(seen.loss)} labelled images."),
+        ("mistakes", "Confident mistakes", mistakes, f"The highest confidences of {len(wrong)} wrong images."),
+    ):
+        rows: list[Json] = []
+        for at in which.tolist():
+            position = int(seen.positions[at])
+            picture = thumbnail(evidence.dataset.pixels([position])[0], SIDE)
+            file = f"image-{position}.{suffix(picture)}"
+            artifacts[file] = picture
+            rows.append(
+                {"label": evidence.dataset.samples[position].name, "sample": position, "cells": [cell(seen, at, file, names)]}
+            )
+        if rows:
+            data = {"columns": ["image"], "rows": rows, "scale": "as the model sees them, reduced to at most 224 px"}
+            figures.append(Figure(name, "gallery", title, caption, data))
+    return tuple(figures), artifacts
+
+
+def cell(seen: Labelled, at: int, file: str, names: Sequence[str]) -> dict[str, Json]:
+    """One picture, with what it is and what it is taken for."""
+    label, predicted = names[int(seen.labels[at])], names[int(seen.predicted[at])]
+    said = f"{predicted} {seen.confidence[at]:.0%}"
+    return {"file": file, "label": said if seen.right[at] else f"{said}, not {label}", "note": f"loss {seen.loss[at]:.2f}"}

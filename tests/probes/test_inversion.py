@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from auditor.fold import concatenate
+from auditor.preprocess import Geometry, Preprocess
+from auditor.probe import Results, about
+from auditor.probes.inversion import Inversion, places
+from auditor.target import load_target
+
+torch.set_num_threads(1)
+PREPROCESS = Preprocess(Geometry("RGB", (8, 8)), (0.5,) * 3, (0.25,) * 3)
+
+
+class Net(nn.Module):
+    """An orthogonal 1x1 mixing of the channels, a pool that forgets three quarters, a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(3, 3, 1, bias=False)
+        self.pool = nn.AvgPool2d(2)
+        self.head = nn.Linear(48, 5)
+        with torch.no_grad():
+            self.mix.weight.copy_(
+                torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0][:, :, None, None]
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pool(self.mix(x)).flatten(1))
+
+
+class Data:
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.bytes = rng.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+        self.samples = [SimpleNamespace(key=f"{i:064x}:0", name=f"{i}.png") for i in range(3)]
+
+    def __len__(self) -> int:
+        return 3
+
+    def pixels(self, positions: Any) -> Any:
+        return self.bytes[np.asarray(positions)]
+
+
+class Facts(SimpleNamespace):
+    def chosen(self, count: int) -> Any:
+        return np.array([2, 0, 1])[:count]
+
+
+@pytest.fixture
+def world() -> tuple[Any, Any]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Net()
+    return load_target(model, preprocess=PREPROCESS, device="cpu"), Facts(dataset=Data(), seed=3)
+
+
+def rows_of(probe: Inversion, target: Any, facts: Any, chunk: int | None = None) -> Any:
+    study = probe.study(target, facts)
+    assert study is not None
+    size = chunk or study.chunk
+    return concatenate([study.work(target, facts.dataset, study.items[i : i + size]) for i in range(0, len(study.items), size)])
+
+
+def test_places_run_from_shallow_to_what_the_head_is_given(world: tuple[Any, Any]) -> None:
+    target, _ = world
+    assert [p[0] for p in places(target, 6)] == ["mix", "pool", "features"]
+    assert places(target, 1) == (("features", "head", "input"),)
+
+
+def test_an_orthogonal_layer_gives_the_image_back_and_a_pool_does_not(world: tuple[Any, Any]) -> None:
+    target, facts = world
+    probe = Inversion(images=2, iterations=400, l_a=0.0, l_v=0.0)
+    found = probe.conclude(target, facts, Results(rows=rows_of(probe, target, facts)))
+    assert found.values["relative_error.mix"].value < 1e-2
+    assert found.values["psnr.mix"].value > 40
+    assert found.values["relative_error.pool"].value < 1e-2, "its activation is met ..."
+    assert found.values["psnr.pool"].value < 20, "... by another image"
+    picture = found.artifacts["image-0-depth-0.png"].astype(int)
+    assert np.abs(picture - facts.dataset.bytes[2]).max() <= 3
+
+
+def test_psnr_and_error_are_those_of_the_pictures(world: tuple[Any, Any]) -> None:
+    target, facts = world
+    rows = rows_of(Inversion(images=2, iterations=20), target, facts)
+    for i in range(len(rows["depth"])):
+        original = facts.dataset.bytes[rows["position"][i]] / 255.0
+        mse = np.mean((rows["picture"][i] / 255.0 - original) ** 2)
+        assert rows["psnr"][i] == pytest.approx(-10 * np.log10(mse), abs=0.1), "up to rounding to 8 bits"
+
+
+def test_a_row_depends_on_its_item_alone(world: tuple[Any, Any]) -> None:
+    target, facts = world
+    one, other = (rows_of(Inversion(images=3, iterations=15), target, facts, chunk) for chunk in (1, 3))
+    np.testing.assert_allclose(one["error"], other["error"], rtol=1e-4)
+    assert np.abs(one["picture"].astype(int) - other["picture"]).max() <= 1
+
+
+def test_the_figure_names_every_depth(world: tuple[Any, Any]) -> None:
+    target, facts = world
+    probe = Inversion(images=3, iterations=5)
+    found = probe.conclude(target, facts, Results(rows=rows_of(probe, target, facts)))
+    gallery = found.figures[0].data
+    assert gallery["columns"] == ["image", "mix", "pool", "features"]
+    assert [row["sample"] for row in gallery["rows"]] == [2, 0, 1]
+    assert {cell["file"] for row in gallery["rows"] for cell in row["cells"]} == set(found.artifacts)
+
+
+def test_no_weights_mode_or_hook_changes(world: tuple[Any, Any]) -> None:
+    target, facts = world
+    before = {k: v.clone() for k, v in target.model.state_dict().items()}
+    rows_of(Inversion(images=1, iterations=3), target, facts)
+    assert all(torch.equal(v, before[k]) for k, v in target.model.state_dict().items())
+    assert not any(m.training or m._forward_hooks or m._forward_pre_hooks for m in target.model.modules())
+    assert not any(p.requires_grad or p.grad is not None for p in target.model.parameters())
+
+
+@pytest.mark.parametrize("bad", [{"images": 0}, {"rate": 0.0}, {"l_v": -1.0}])
+def test_wrong_parameters_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Inversion(**bad)
+
+
+def test_it_explains_itself() -> None:
+    said = about(Inversion)
+    assert all((said.asks, said.formula, said.read, said.misleads))
+    assert Inversion.id() == "inversion"

@@ -1,0 +1,127 @@
+"""The page in a real browser: from file://, with the network off, with names that try to break out."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditor.report import render, render_listing
+
+spec = importlib.util.spec_from_file_location("audits", Path(__file__).with_name("audits.py"))
+assert spec is not None
+assert spec.loader is not None
+audits = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(audits)
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("reports") / "demo"
+    audits.write_audit(root)
+    render(root)
+    return root
+
+
+def test_it_opens_offline_without_a_complaint_or_a_request(folder: Path, visit: Any) -> None:
+    seen = visit(folder / "index.html")
+    seen.show_all()
+    assert seen.complaints == []
+    assert seen.outside() == []
+    broken = seen.page.evaluate(
+        "async () => { const bad = []; for (const i of document.images) { try { await i.decode() } catch { bad.push(i.alt) } "
+        "if (!i.naturalWidth) bad.push(i.alt) } return bad }"
+    )
+    assert broken == []
+    assert seen.page.evaluate("document.images.length") > 30
+    assert seen.page.locator(".chart svg.main-svg").count() >= 6, "charts are drawn"
+
+
+def test_hostile_names_stay_inert_text(folder: Path, visit: Any) -> None:
+    seen = visit(folder / "index.html")
+    seen.show_all()
+    for position in range(12):
+        seen.page.evaluate(f"location.hash = 'sample={position}'")
+        seen.page.wait_for_selector("dialog[open]")
+    assert seen.dialogs == []
+    assert seen.complaints == []
+    assert seen.page.locator("img[onerror], [onload]").count() == 0
+    assert (
+        seen.page.evaluate(
+            "[...document.scripts].filter((s) => !s.type && /alert/.test(s.textContent) && s.textContent.length < 999).length"
+        )
+        == 0
+    )
+    assert "<img src=x onerror=alert(1)>" in seen.page.inner_text("body")
+    assert "</script><script>alert(2)</script>" in seen.page.inner_text("body")
+    assert "{{ 7*7 }}" in seen.page.inner_text("body")
+
+
+def test_a_sample_opens_its_card_from_the_fragment_and_closes(folder: Path, visit: Any) -> None:
+    seen = visit(folder / "index.html")
+    seen.page.locator(".gallery a[href='#sample=3']").first.click()
+    seen.page.wait_for_selector("dialog[open]")
+    assert "0003.jpg" in seen.page.inner_text("dialog")
+    assert seen.page.evaluate("location.hash") == "#sample=3"
+    seen.page.keyboard.press("Escape")
+    assert seen.page.locator("dialog[open]").count() == 0
+    assert "sample" not in seen.page.evaluate("location.hash")
+    again = visit(folder / "index.html")
+    again.page.goto((folder / "index.html").resolve().as_uri() + "#sample=5")
+    again.page.wait_for_selector("dialog[open]")
+    assert "0005.jpg" in again.page.inner_text("dialog")
+
+
+def test_the_embedding_changes_its_view_and_shows_the_image_under_the_pointer(folder: Path, visit: Any) -> None:
+    seen = visit(folder / "index.html")
+    seen.show_all()
+    chart = seen.page.locator("#embedding .chart").first
+    chart.scroll_into_view_if_needed()
+    first = chart.locator(".point").first.get_attribute("transform")
+    seen.page.get_by_role("button", name="PCA").click()
+    seen.page.wait_for_function(
+        "t => document.querySelector('#embedding .chart .point').getAttribute('transform') !== t", arg=first
+    )
+    seen.page.get_by_role("button", name="right or wrong").click()
+    seen.page.wait_for_function("() => /wrong/.test(document.querySelector('#embedding .chart .legend')?.textContent)")
+    chart.locator(".point").nth(40).hover(force=True)
+    seen.page.wait_for_selector("#hover:not([hidden]) .tile")
+    assert "Predicted" in seen.page.inner_text("#hover")
+
+
+@pytest.mark.parametrize("options", [{"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 800}}])
+def test_it_reads_in_the_dark_and_on_a_phone(folder: Path, visit: Any, options: dict[str, Any]) -> None:
+    seen = visit(folder / "index.html", **options)
+    seen.show_all()
+    assert seen.complaints == []
+    assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1"), "nothing runs out of the page sideways"
+
+
+def test_every_picture_has_words_and_every_chart_a_table(folder: Path, visit: Any) -> None:
+    page = visit(folder / "index.html").page
+    assert page.locator("img:not([alt]), img[alt='']").count() == 0
+    for chart in page.query_selector_all(".chart"):
+        assert chart.get_attribute("aria-label")
+        assert chart.evaluate("e => !!e.parentElement.querySelector('details table')")
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
+    assert len(ids) == len(set(ids))
+    headings = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map((e) => Number(e.tagName[1]))")
+    assert headings[0] == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(headings))
+
+
+def test_the_listing_links_every_audit(folder: Path, visit: Any) -> None:
+    audits.write_audit(folder.parent / "other", name="other", verdict=False)
+    render(folder.parent / "other")
+    render_listing(folder.parent)
+    seen = visit(folder.parent / "index.html")
+    assert seen.page.locator(".audits a").count() == 2
+    assert seen.complaints == []
+    assert seen.dialogs == []
+    seen.page.locator(".audits a").first.click()
+    seen.page.wait_for_selector("#verdict")
