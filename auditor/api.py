@@ -15,6 +15,7 @@ from torch import nn
 from auditor import folder as folders
 from auditor.config import Settings, load_config
 from auditor.dataset import Dataset, first_shape, open_dataset
+from auditor.gate import require_known
 from auditor.methods.attribute import attribute
 from auditor.ops.batching import images_at_once
 from auditor.plan import SHARD, Plan
@@ -111,6 +112,13 @@ def chosen_probes(
     return probes, left_out
 
 
+def require_rules(settings: Settings) -> None:
+    """Raise PolicyError for a rule on a figure that no probe has, before any work is done."""
+    catalogue = {name: probe.measures for name, probe in registry().items()}
+    for rule in settings.gate.rules:
+        require_known(rule, catalogue)
+
+
 def make_plan(
     target: Target,
     probes: Sequence[Probe],
@@ -157,6 +165,7 @@ def run(
     """
     settings = config if isinstance(config, Settings) else load_config(config or {})
     out = Path(out)
+    require_rules(settings)
     chosen, left_out = chosen_probes(probes, settings.probes, profile)
     require_writable(out.parent)
     target = model if isinstance(model, Target) else open_target(model, preprocess, data, options)

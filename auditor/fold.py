@@ -87,10 +87,6 @@ class Study:
     items: tuple[Item, ...]
     work: Work
     chunk: int
-    forwards: float = 0.0
-    """Full forward passes an item costs, for the plan."""
-    gradients: float = 0.0
-    """Forward-and-input-gradient passes an item costs, for the plan."""
 
 
 def concatenate(chunks: Sequence[Mapping[str, Array]]) -> State:

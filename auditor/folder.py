@@ -56,7 +56,7 @@ def write_judgement(folder: Path, verdict: Verdict) -> None:
 
 @contextmanager
 def whole_or_nothing(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to write an audit into; it takes the place of `out` when the block ends well, and goes when it does not."""
+    """A folder beside `out` to write an audit into: it becomes `out` when the block ends well, and goes when it does not."""
     folder = out.parent / f".{out.name}.partial"
     shutil.rmtree(folder, ignore_errors=True)  # what a run that was killed left there
     try:

@@ -38,7 +38,10 @@ class Geometry:
             raise ConfigError(f"interpolation: expected one of {', '.join(INTERPOLATIONS)}, got {self.interpolation!r}")
         if self.mode not in ("RGB", "L"):
             raise ConfigError(f"mode: expected RGB (3 channels) or L (1 channel), got {self.mode!r}")
-        sides = [*(self.crop or ()), *(self.resize if isinstance(self.resize, tuple) else [1 if self.resize is None else self.resize])]
+        sides = [
+            *(self.crop or ()),
+            *(self.resize if isinstance(self.resize, tuple) else [1 if self.resize is None else self.resize]),
+        ]
         if min(sides) < 1:
             raise ConfigError(f"resize and crop: expected sides of at least 1 px, got {self.resize} and {self.crop}")
 

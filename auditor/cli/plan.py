@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 
@@ -15,8 +15,8 @@ MOST = 16
 """Images of the batch that is timed."""
 
 
-def print_plan(job: Job) -> None:
-    """What will be done, and about what it costs, before it is done."""
+def print_plan(job: Job, asked: Collection[str] = ()) -> None:
+    """What will be done, and about what it costs, before it is done. `asked`: probes that rules name."""
     target, dataset = job.target, job.dataset
     side = "x".join(map(str, target.input_shape))
     print(f"model   {target.source}: {target.task}, {target.outputs} outputs, input {side}, on {target.device}")
@@ -38,7 +38,8 @@ def print_plan(job: Job) -> None:
         more = f"{lasts(seconds)}; " if seconds else ""
         print(f"probe   {probe.id()}: " + (f"not applicable: {reason}" if reason else more + parameters_line(probe)))
     for name, reason in job.plan.left_out.items():
-        print(f"        {name} left out: {reason}")
+        ruled = "; a rule asks for it, so the audit will be incomplete" if name in asked else ""
+        print(f"        {name} left out: {reason}{ruled}")
     print(f"        {lasts(whole)} with the model in all; a gradient takes {gradient * 1000:.1f} ms an image")
 
 

@@ -162,6 +162,7 @@ def prepare(request: Request, settings: Settings, bars: Bars) -> Job:
             raise ConfigError(
                 f"--{name} is missing; give it here or in audit.toml under [{'target' if name == 'model' else 'data'}]"
             )
+    api.require_rules(settings)
     wanted = None if request.probes is None else [part.strip() for part in request.probes.split(",") if part.strip()]
     profile = profile_of(request.profile, settings)
     probes, left_out = api.chosen_probes(wanted, settings_for(request.profile, settings), profile)
@@ -215,7 +216,7 @@ def plan_request(request: Request) -> int:
     settings = settings_of(request)
     with Bars() as bars:
         job = prepare(merged(request, settings), settings, bars)
-    print_plan(job)
+    print_plan(job, {rule.probe for rule in settings.gate.rules})
     return 0
 
 
@@ -228,7 +229,7 @@ def run_request(request: Request, *, force: bool = False) -> int:
     with Bars() as bars:
         job = prepare(request, settings, bars)
         try:
-            print_plan(job)
+            print_plan(job, {rule.probe for rule in settings.gate.rules})
             audit = api.run_job(job, out, settings, request.work, progress=bars, force=force)
         finally:
             job.target.restore()

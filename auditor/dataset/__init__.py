@@ -210,6 +210,7 @@ def make_ledger(listing: Listing, fates: Sequence[Fate], meeting: Meeting, sampl
         "entries": bad[:MOST_ENTRIES],
         "conversions": dict(sorted(conversions.items())),
         "classes": {meeting.classes[i] if i < len(meeting.classes) else str(i): n for i, n in sorted(per_class.items())},
+        "names": list(meeting.classes),
         "empty_classes": empty,
         "label_rule": meeting.rule,
         "warnings": ledger_warnings(listing, meeting, samples, empty, len(bad)),

@@ -39,12 +39,20 @@ def hidden_counts(cells: int, steps: int) -> Array:
 
 
 def deletion(
-    model: nn.Module, inputs: Tensor, target: TargetClass, order: Tensor, *,
-    cell: Size, steps: int = 20, fill: float | Tensor = 0.0, batch: int | None = None,
+    model: nn.Module,
+    inputs: Tensor,
+    target: TargetClass,
+    order: Tensor,
+    *,
+    cell: Size,
+    steps: int = 20,
+    fill: float | Tensor = 0.0,
+    batch: int | None = None,
 ) -> Tensor:
     """(N,steps+1) probability of the class as the cells are filled in `order` (N,T), `hidden_counts` of them at a time.
 
-    `model`, `inputs`, `target`, `fill` as in `occlusion`; `cell` in pixels. At most `batch` images a forward (by their size, where None).
+    `model`, `inputs`, `target`, `fill` as in `occlusion`; `cell` in pixels. At most
+    `batch` images a forward (by their size, where None).
     Raises UsageError for an order that is not of this image's cells.
     """
     images, classes = checked(inputs, target)

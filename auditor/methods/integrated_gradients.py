@@ -13,8 +13,13 @@ from auditor.ops.batching import images_at_once
 
 
 def integrated_gradients(
-    model: nn.Module, inputs: Tensor, target: TargetClass, *,
-    steps: int = 32, baseline: float | Tensor = 0.0, batch: int | None = None,
+    model: nn.Module,
+    inputs: Tensor,
+    target: TargetClass,
+    *,
+    steps: int = 32,
+    baseline: float | Tensor = 0.0,
+    batch: int | None = None,
 ) -> Tensor:
     """(N,C,H,W) (x - x') times the mean gradient on the straight line from the baseline x' to x, by Gauss-Legendre.
 
@@ -31,10 +36,16 @@ def integrated_gradients(
         scores_of(model, images[n : n + 1], classes[n : n + 1])  # captum's own words for a wrong class or shape tell little
         leaf = images[n : n + 1].clone().requires_grad_(True)
         found.append(
-            IntegratedGradients(model).attribute(
-                leaf, baselines=start[n : n + 1].contiguous(), target=classes[n : n + 1], n_steps=steps,
-                method="gausslegendre", internal_batch_size=size,
-            ).detach()
+            IntegratedGradients(model)
+            .attribute(
+                leaf,
+                baselines=start[n : n + 1].contiguous(),
+                target=classes[n : n + 1],
+                n_steps=steps,
+                method="gausslegendre",
+                internal_batch_size=size,
+            )
+            .detach()
         )
     return torch.cat(found)
 

@@ -89,15 +89,21 @@ def filling(fill: float | Tensor, inputs: Tensor) -> Tensor:
 
 
 def occlusion(
-    model: nn.Module, inputs: Tensor, target: TargetClass, *,
-    window: Size = 16, stride: Size = 8, fill: float | Tensor = 0.0, batch: int | None = None,
+    model: nn.Module,
+    inputs: Tensor,
+    target: TargetClass,
+    *,
+    window: Size = 16,
+    stride: Size = 8,
+    fill: float | Tensor = 0.0,
+    batch: int | None = None,
 ) -> Occluded:
     """Cover every window of `inputs` (N,C,H,W) with `fill`, in all channels, and score the rest of the image.
 
     `model` gives (N,K) pre-softmax scores; `target` is a class or (N,) classes; `window` and `stride` are in pixels; `fill`
     is in the units of `inputs` (0 is the mean pixel of normalised ones): a number, (C,), (C,H,W) or (N,C,H,W). At most
-    `batch` images (by their size, where None) go through the model at once, so memory does not grow with the number of windows. A window that changes
-    nothing has the drop 0, exactly. Raises UsageError for windows that do not fit.
+    `batch` images (by their size, where None) go through the model at once, so memory does not grow with the number of
+    windows. A window that changes nothing has the drop 0, exactly. Raises UsageError for windows that do not fit.
     """
     images, classes = checked(inputs, target)
     cover = filling(fill, images)
@@ -127,8 +133,12 @@ def judged(model: nn.Module, images: Tensor, classes: Tensor) -> tuple[Tensor, T
 
 
 def covered_batch(
-    model: nn.Module, images: Tensor, classes: Tensor, cover: Tensor,
-    places: list[tuple[int, int, int, int, int]], base: tuple[Tensor, Tensor],
+    model: nn.Module,
+    images: Tensor,
+    classes: Tensor,
+    cover: Tensor,
+    places: list[tuple[int, int, int, int, int]],
+    base: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, Tensor]:
     """Score and probability for each (image, top, bottom, left, right)."""
     which = torch.tensor([place[0] for place in places], device=images.device)

@@ -47,9 +47,7 @@ def weighted_layers(model: nn.Module, inputs: Tensor) -> list[str]:
     return [name for _, _, name in sorted(found)]
 
 
-def randomise(
-    model: nn.Module, *, fraction: float = 1.0, layers: Sequence[str] | None = None, seed: int = 0
-) -> nn.Module:
+def randomise(model: nn.Module, *, fraction: float = 1.0, layers: Sequence[str] | None = None, seed: int = 0) -> nn.Module:
     """A deep copy of the model in which the top layers have fresh weights; the model itself is left alone.
 
     `layers`: names of the modules that own parameters, bottom first (`weighted_layers`; the order of registration where

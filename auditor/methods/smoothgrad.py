@@ -31,9 +31,16 @@ def smoothgrad(
         deviation = sigma * float(images[n].max() - images[n].min())
         with seeded(images.device, seed):
             found.append(
-                NoiseTunnel(Saliency(model)).attribute(
-                    leaf, nt_type="smoothgrad", nt_samples=samples, nt_samples_batch_size=copies,
-                    stdevs=deviation, target=classes[n : n + 1], abs=False,
-                ).detach()
+                NoiseTunnel(Saliency(model))
+                .attribute(
+                    leaf,
+                    nt_type="smoothgrad",
+                    nt_samples=samples,
+                    nt_samples_batch_size=copies,
+                    stdevs=deviation,
+                    target=classes[n : n + 1],
+                    abs=False,
+                )
+                .detach()
             )
     return torch.cat(found)

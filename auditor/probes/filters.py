@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 MOST_CHANNELS = 4
 """Channels that an image may have; a layer with more inputs does not see the image."""
-TILE, WIDTH = 40, 960
-"""Pixels: least side of a shown filter, and about how wide a sheet is."""
 MOST_SHOWN, MOST_COMPARED, MOST_NAMED = 512, 128, 12
+TILES = ((32, 80), (128, 56), (MOST_SHOWN, 40))
+"""(filters up to which, least side of a shown one in pixels): few are shown larger."""
+WIDTH = 960
+"""About how wide a sheet is, in pixels."""
 SECOND = (8, 16)
 """Filters and channels of the second convolution that are shown."""
 NOISE = 0.75
@@ -53,7 +55,8 @@ class Filters(Probe):
     little training or regularisation; grey tiles are filters that do nothing; equal tiles are capacity that is not used.
     Misleads: Only the first layer can be read like this. With each filter on its own scale a dead one looks as strong as any:
     compare the second sheet. A filter and its negative count as duplicates, though a rectifier tells them apart. An
-    untrained layer has a noise_fraction of about a half, and large patch embeddings have much fine detail by nature.
+    untrained layer has a noise_fraction of about a half; a grating at the finest scale counts as noise, and large patch
+    embeddings have much fine detail by nature.
     """
 
     title: ClassVar[str] = "First-layer filters"
@@ -135,12 +138,17 @@ def columns_of(count: int, wide: int) -> int:
     return next((c for c in range(most, most // 2, -1) if count % c == 0), most)
 
 
+def scale_of(count: int, high: int) -> int:
+    """By how much filters `high` pixels high are enlarged."""
+    return math.ceil(next(side for most, side in TILES if count <= most) / high)
+
+
 def sheets(first: Layer, labels: list[str]) -> tuple[tuple[Figure, ...], dict[str, Array]]:
     """All filters, each on its own scale and all on one."""
     tiles = slices(first.weights[:MOST_SHOWN])
     own = np.abs(tiles).max(axis=(1, 2, 3))
     count, high, wide, _ = tiles.shape
-    scale = math.ceil(TILE / high)
+    scale = scale_of(count, high)
     columns = columns_of(count, wide * scale)
     cut = f" The first {count} of {len(first.weights)}." if count < len(first.weights) else ""
     channels = first.weights.shape[1]
@@ -166,7 +174,7 @@ def second(rest: tuple[Layer, ...]) -> tuple[tuple[Figure, ...], dict[str, Array
     weights = rest[0].weights[: SECOND[0] if rest[0].weights.shape[1] > 1 else SECOND[0] * SECOND[1], : SECOND[1]]
     count, channels, high, wide = weights.shape
     limits = np.abs(weights).max(axis=(1, 2, 3)).repeat(channels)
-    scale = math.ceil(TILE / high)
+    scale = scale_of(count * channels, high)
     columns = channels if channels > 1 else columns_of(count, wide * scale)
     tiles = weights.reshape(count * channels, high, wide, 1)
     picture, tile = sheet(display(tiles, limits), columns=columns, scale=scale)
@@ -174,7 +182,7 @@ def second(rest: tuple[Layer, ...]) -> tuple[tuple[Figure, ...], dict[str, Array
         "file": "second.png", "tile": list(tile), "columns": columns, "count": len(tiles), "pixelated": True,
         "scale": "each filter by the largest |w| of its slices shown; mid-grey is 0",
     }  # fmt: skip
-    caption = f"{rest[0].size()}: {count} filters, {channels} slices of each. Hard to interpret: its inputs are no pixels."
+    caption = f"{rest[0].size()}: {count} filters, {channels} of their slices each. Hard to interpret: its inputs are no pixels."
     return (Figure("second", "sheet", "Slices of the next convolution", caption, data),), {"second.png": picture}
 
 

@@ -52,17 +52,25 @@ class Occlusion(Probe):
     )
     measures: ClassVar[tuple[Measure, ...]] = (
         Measure(
-            "deletion_auc", "Deletion area", "probability", "lower",
+            "deletion_auc",
+            "Deletion area",
+            "probability",
+            "lower",
             "Mean probability of the predicted class while the image is hidden, the most important cells of its map first.",
         ),
         Measure(
-            "deletion_auc_random", "Deletion area, random order", "probability", "none",
+            "deletion_auc_random",
+            "Deletion area, random order",
+            "probability",
+            "none",
             "The same with the cells hidden in a random order: the control that the map has to beat.",
         ),
     )
     needs: ClassVar[Needs] = Needs(scores=True)
     profiles: ClassVar[Mapping[str, Mapping[str, Json]]] = {
-        "quick": {"images": 8, "stride": 1 / 8}, "standard": {"images": 32}, "full": {"images": 64},
+        "quick": {"images": 8, "stride": 1 / 8},
+        "standard": {"images": 32},
+        "full": {"images": 64},
     }
 
     images: int = 64
@@ -78,7 +86,11 @@ class Occlusion(Probe):
         chosen = evidence.chosen(self.images)
         window, stride = self.pixels(target.input_shape)
         work = partial(
-            occlude, window=window, stride=stride, steps=self.steps, seed=evidence.seed,
+            occlude,
+            window=window,
+            stride=stride,
+            steps=self.steps,
+            seed=evidence.seed,
             fill=mean_pixel(target, evidence.dataset, chosen),
         )
         items = tuple((int(position), int(classes[position])) for position in chosen)
@@ -102,7 +114,12 @@ class Occlusion(Probe):
         values, columns = self.figures_for_gate(evidence, rows, chosen)
         figures, artifacts = self.pictures(target, evidence, rows, chosen)
         return Finding(
-            "done", values=values, columns=columns, artifacts=artifacts, figures=(figures, curves(rows)), notes=notes(rows),
+            "done",
+            values=values,
+            columns=columns,
+            artifacts=artifacts,
+            figures=(figures, curves(rows)),
+            notes=notes(rows),
         )
 
     def figures_for_gate(
@@ -138,19 +155,31 @@ class Occlusion(Probe):
             image = three(evidence.dataset.pixels([position])[0])
             red = diverging(drops[i], limit)
             pictures = {
-                f"image-{i}.jpg": image, f"probability-{i}.png": sequential(covered[i], 1.0),
-                f"drop-{i}.png": red, f"overlay-{i}.png": overlay(image, red),
+                f"image-{i}.jpg": image,
+                f"probability-{i}.png": sequential(covered[i], 1.0),
+                f"drop-{i}.png": red,
+                f"overlay-{i}.png": overlay(image, red),
             }
             artifacts |= {file: thinned(picture) for file, picture in pictures.items()}
             note = f"{evidence.names[predictions.predicted[position]]}, {rows['probability'][i]:.0%}"
-            lines.append({"label": evidence.dataset.samples[position].name, "note": note, "sample": position,
-                          "cells": [{"file": file} for file in pictures]})
+            lines.append(
+                {
+                    "label": evidence.dataset.samples[position].name,
+                    "note": note,
+                    "sample": position,
+                    "cells": [{"file": file} for file in pictures],
+                }
+            )
         scale = (
             "one scale for all images. Probability map: black is 0, pale yellow is 1. Score drop: red where covering lowers the "
             f"score, blue where it raises it, white at 0, full colour at {limit:.3g} (the 99.5 % quantile of the drops shown)."
         )
-        data = {"columns": ["image", "probability when covered", "score drop", "score drop over the image"], "rows": lines,
-                "scale": scale, "pixelated": max(shape) <= PIXELATED}
+        data = {
+            "columns": ["image", "probability when covered", "score drop", "score drop over the image"],
+            "rows": lines,
+            "scale": scale,
+            "pixelated": max(shape) <= PIXELATED,
+        }
         caption = (
             f"Predicted class of {shown} of {len(chosen)} images; window {window[0]} x {window[1]} px, stride {stride[0]} x "
             f"{stride[1]} px, filled with the mean pixel of the {len(chosen)} images. Raw values a window: score_drops.npy, "
@@ -172,8 +201,15 @@ def mean_pixel(target: Target, dataset: Dataset, positions: Array) -> tuple[floa
 
 
 def occlude(
-    target: Target, dataset: Dataset, items: Sequence[Item], *,
-    window: tuple[int, int], stride: tuple[int, int], steps: int, fill: tuple[float, ...], seed: int,
+    target: Target,
+    dataset: Dataset,
+    items: Sequence[Item],
+    *,
+    window: tuple[int, int],
+    stride: tuple[int, int],
+    steps: int,
+    fill: tuple[float, ...],
+    seed: int,
 ) -> dict[str, Array]:
     """Rows for items (position, class): maps by window (R,S), and both deletion curves (steps+1,)."""
     rows: dict[str, list[Array]] = {}
@@ -187,8 +223,14 @@ def occlude(
             deletion(target.module, image, label, which, cell=stride, steps=steps, fill=pixel)[0]
             for which in (order, torch.from_numpy(mixed)[None])
         )
-        row = {"drops": found.drops[0], "covered": found.covered[0], "score": found.score[0],
-               "probability": found.probability[0], "curve": curve, "random_curve": control}
+        row = {
+            "drops": found.drops[0],
+            "covered": found.covered[0],
+            "score": found.score[0],
+            "probability": found.probability[0],
+            "curve": curve,
+            "random_curve": control,
+        }
         for name, value in row.items():
             rows.setdefault(name, []).append(value.float().cpu().numpy())
         rows.setdefault("hidden", []).append(hidden_counts(order.shape[1], steps))
@@ -203,8 +245,16 @@ def curves(rows: Mapping[str, Array]) -> Figure:
     for name, curve, dashed in (("order of the map", rows["curve"], False), ("random order", rows["random_curve"], True)):
         mean = curve.mean(axis=0, dtype=np.float64)
         half = 1.645 * curve.std(axis=0, dtype=np.float64, ddof=1) / np.sqrt(n) if n > 1 else np.zeros_like(mean)
-        series.append({"name": f"{name} (n = {n})", "x": share, "y": mean.tolist(), "dashed": dashed,
-                       "low": np.maximum(mean - half, 0).tolist(), "high": np.minimum(mean + half, 1).tolist()})
+        series.append(
+            {
+                "name": f"{name} (n = {n})",
+                "x": share,
+                "y": mean.tolist(),
+                "dashed": dashed,
+                "low": np.maximum(mean - half, 0).tolist(),
+                "high": np.minimum(mean + half, 1).tolist(),
+            }
+        )
     data = {"x_label": "share of the image hidden", "y_label": "mean probability of the predicted class", "series": series}
     caption = (
         "Disjoint cells of one stride are filled with the mean pixel, the most important of the score-drop map first, against "

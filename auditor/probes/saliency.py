@@ -61,17 +61,25 @@ class Saliency(Probe):
     )
     measures: ClassVar[tuple[Measure, ...]] = (
         Measure(
-            "randomisation_spearman", "Likeness after randomisation", "correlation", "lower",
+            "randomisation_spearman",
+            "Likeness after randomisation",
+            "correlation",
+            "lower",
             "Mean rank correlation of the saliency map with that of the same model with its top layers randomised.",
         ),
         Measure(
-            "completeness_gap", "Completeness gap", "share", "lower",
+            "completeness_gap",
+            "Completeness gap",
+            "share",
+            "lower",
             "How far integrated gradients are from summing to the change of score that they explain, relative to that change.",
         ),
     )
     needs: ClassVar[Needs] = Needs(scores=True)
     profiles: ClassVar[Mapping[str, Mapping[str, Json]]] = {
-        "quick": {"images": 8}, "standard": {"images": 32}, "full": {"images": 64},
+        "quick": {"images": 8},
+        "standard": {"images": 32},
+        "full": {"images": 64},
     }
 
     images: int = 64
@@ -87,8 +95,9 @@ class Saliency(Probe):
     def study(self, target: Target, evidence: Evidence) -> Study | None:
         classes = predictions_of(evidence).predicted
         items = tuple((int(position), int(classes[position])) for position in evidence.chosen(self.images))
-        work = partial(explain, steps=self.steps, samples=self.samples, sigma=self.sigma, fraction=self.fraction,
-                       seed=evidence.seed)
+        work = partial(
+            explain, steps=self.steps, samples=self.samples, sigma=self.sigma, fraction=self.fraction, seed=evidence.seed
+        )
         return Study(items, work, chunk=8)
 
     def cost(self, target: Target, samples: int) -> Cost:
@@ -127,14 +136,21 @@ class Saliency(Probe):
             artifacts |= {file: thinned(picture) for file, picture in pictures.items()}
             label = evidence.names[predictions.predicted[position]]
             likeness = f"control likeness {rows['randomisation_spearman'][i]:.2f}"
-            lines.append({"label": evidence.dataset.samples[position].name, "note": f"{label}; {likeness}", "sample": position,
-                          "cells": [{"file": file} for file in pictures]})
+            lines.append(
+                {
+                    "label": evidence.dataset.samples[position].name,
+                    "note": f"{label}; {likeness}",
+                    "sample": position,
+                    "cells": [{"file": file} for file in pictures],
+                }
+            )
         top, layers = (int(number) for number in rows["layers"][0])
         data = {
             "columns": ["image", "saliency", "integrated gradients", "SmoothGrad", "control: saliency, top layers randomised"],
-            "rows": lines, "pixelated": max(target.input_shape[1:]) <= PIXELATED,
+            "rows": lines,
+            "pixelated": max(target.input_shape[1:]) <= PIXELATED,
             "scale": "each map by itself: black is 0, pale yellow its own 99.5 % quantile and above. Brightness cannot be "
-                     "compared between pictures.",
+            "compared between pictures.",
         }
         caption = (
             f"Predicted class of {shown} of {len(chosen)} images. Integrated gradients: {self.steps} points from the zero of the "
@@ -151,8 +167,15 @@ def predictions_of(evidence: Evidence) -> Predictions:
 
 
 def explain(
-    target: Target, dataset: Dataset, items: Sequence[Item], *,
-    steps: int, samples: int, sigma: float, fraction: float, seed: int,
+    target: Target,
+    dataset: Dataset,
+    items: Sequence[Item],
+    *,
+    steps: int,
+    samples: int,
+    sigma: float,
+    fraction: float,
+    seed: int,
 ) -> dict[str, Array]:
     """Rows for items (position, class): four maps (H,W), the likeness of the control, the completeness gap."""
     model = target.module

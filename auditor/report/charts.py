@@ -17,7 +17,16 @@ from auditor.report.values import name, number
 from auditor.types import Array, Json
 
 MOST_TICKS = 60
-_CODES = {"float32": "f4", "float64": "f8", "int32": "i4", "int16": "i2", "int8": "i1", "uint8": "u1", "uint16": "u2", "uint32": "u4"}
+_CODES = {
+    "float32": "f4",
+    "float64": "f8",
+    "int32": "i4",
+    "int16": "i2",
+    "int8": "i1",
+    "uint8": "u1",
+    "uint16": "u2",
+    "uint32": "u4",
+}
 
 
 def packed(array: Json, dtype: str = "float32") -> Json:
@@ -54,8 +63,15 @@ def spread(values: Array, low: Json, high: Json) -> Json:
     if low is None or high is None:
         return None
     up, down = np.asarray(high, dtype=float) - values, values - np.asarray(low, dtype=float)
-    return {"type": "data", "symmetric": False, "array": packed(up), "arrayminus": packed(down), "color": "var(--muted)",
-            "thickness": 1, "width": 0}
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": packed(up),
+        "arrayminus": packed(down),
+        "color": "var(--muted)",
+        "thickness": 1,
+        "width": 0,
+    }
 
 
 def bars(data: Mapping[str, Json]) -> Json:
@@ -67,19 +83,35 @@ def bars(data: Mapping[str, Json]) -> Json:
     colours: Json = ["var(--accent)" if i in lit else "var(--quiet)" for i in range(len(labels))] if lit else "var(--mark)"
     counts = data.get("n")
     per = [f", n = {count:,}" for count in counts] if isinstance(counts, list) else [""] * len(labels)
-    hover = [f"{escaped(label, longest=120)}: {number(v, form)}{' %' if form else ''}{per[i]}"
-             for i, (label, v) in enumerate(zip(labels, values.tolist(), strict=True))]
+    hover = [
+        f"{escaped(label, longest=120)}: {number(v, form)}{' %' if form else ''}{per[i]}"
+        for i, (label, v) in enumerate(zip(labels, values.tolist(), strict=True))
+    ]
     places, interval = packed(range(len(labels)), "int32"), spread(values, data.get("low"), data.get("high"))
-    trace = {"type": "bar", "orientation": "h" if sideways else "v", "marker": {"color": colours}, "hoverinfo": "text", "hovertext": hover,
-             "x": packed(values) if sideways else places, "y": places if sideways else packed(values)}
+    trace = {
+        "type": "bar",
+        "orientation": "h" if sideways else "v",
+        "marker": {"color": colours},
+        "hoverinfo": "text",
+        "hovertext": hover,
+        "x": packed(values) if sideways else places,
+        "y": places if sideways else packed(values),
+    }
     if interval:
         trace["error_x" if sideways else "error_y"] = interval
-    asked = bool(data.get("horizontal"))  # a figure that asks to lie names its axes as drawn; one laid down here names them as upright
+    asked = bool(
+        data.get("horizontal")
+    )  # a figure that asks to lie names its axes as drawn; one laid down here names them as upright
     measured = axis(data.get("x_label" if asked else "y_label", ""), **tick_format(str(data.get("format", ""))))
-    named = category_axis(labels, data.get("y_label" if asked else "x_label", ""), **({"autorange": "reversed"} if sideways else {}))
+    named = category_axis(
+        labels, data.get("y_label" if asked else "x_label", ""), **({"autorange": "reversed"} if sideways else {})
+    )
     height = min(1400, 90 + 20 * len(labels)) if sideways else 320
-    return {"data": [trace], "layout": {"xaxis": measured if sideways else named, "yaxis": named if sideways else measured, "bargap": 0.25},
-            "height": max(height, 180)}
+    return {
+        "data": [trace],
+        "layout": {"xaxis": measured if sideways else named, "yaxis": named if sideways else measured, "bargap": 0.25},
+        "height": max(height, 180),
+    }
 
 
 def lines(data: Mapping[str, Json]) -> Json:
@@ -89,16 +121,41 @@ def lines(data: Mapping[str, Json]) -> Json:
         colour, group = f"var(--series-{i % 8})", f"s{i}"
         x = packed(series["x"])
         if series.get("low") is not None and series.get("high") is not None:
-            edge = {"type": "scatter", "mode": "lines", "x": x, "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, "legendgroup": group}
-            traces += [{**edge, "y": packed(series["low"])},
-                       {**edge, "y": packed(series["high"]), "fill": "tonexty", "fillcolor": f"var(--band-{i % 8})"}]
+            edge = {
+                "type": "scatter",
+                "mode": "lines",
+                "x": x,
+                "line": {"width": 0},
+                "hoverinfo": "skip",
+                "showlegend": False,
+                "legendgroup": group,
+            }
+            traces += [
+                {**edge, "y": packed(series["low"])},
+                {**edge, "y": packed(series["high"]), "fill": "tonexty", "fillcolor": f"var(--band-{i % 8})"},
+            ]
         few = len(series["x"]) <= 40
-        traces.append({"type": "scatter", "mode": "lines+markers" if few else "lines", "name": escaped(series["name"]), "x": x,
-                       "y": packed(series["y"]), "legendgroup": group, "marker": {"color": colour, "size": 5},
-                       "line": {"color": colour, "width": 2, "dash": "dot" if series.get("dashed") else "solid"}})
-    return {"data": traces, "height": 340, "layout": {
-        "xaxis": axis(data.get("x_label", ""), **({"type": "log"} if data.get("log_x") else {})), "yaxis": axis(data.get("y_label", "")),
-        "showlegend": len(data["series"]) > 1}}
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if few else "lines",
+                "name": escaped(series["name"]),
+                "x": x,
+                "y": packed(series["y"]),
+                "legendgroup": group,
+                "marker": {"color": colour, "size": 5},
+                "line": {"color": colour, "width": 2, "dash": "dot" if series.get("dashed") else "solid"},
+            }
+        )
+    return {
+        "data": traces,
+        "height": 340,
+        "layout": {
+            "xaxis": axis(data.get("x_label", ""), **({"type": "log"} if data.get("log_x") else {})),
+            "yaxis": axis(data.get("y_label", "")),
+            "showlegend": len(data["series"]) > 1,
+        },
+    }
 
 
 def histogram(data: Mapping[str, Json]) -> Json:
@@ -106,11 +163,28 @@ def histogram(data: Mapping[str, Json]) -> Json:
     traces = []
     for i, series in enumerate(data["series"]):
         edges = np.asarray(series["edges"], dtype=float)
-        traces.append({"type": "bar", "name": escaped(series["name"]), "x": packed((edges[:-1] + edges[1:]) / 2), "width": packed(np.diff(edges)),
-                       "y": packed(series["counts"], "float64"), "marker": {"color": f"var(--series-{i % 8})", "line": {"width": 0}},
-                       "opacity": 0.65 if len(data["series"]) > 1 else 1.0})
-    return {"data": traces, "height": 300, "layout": {"barmode": "overlay", "bargap": 0, "xaxis": axis(data.get("x_label", "")),
-                                                      "yaxis": axis(data.get("y_label", "")), "showlegend": len(traces) > 1}}
+        traces.append(
+            {
+                "type": "bar",
+                "name": escaped(series["name"]),
+                "x": packed((edges[:-1] + edges[1:]) / 2),
+                "width": packed(np.diff(edges)),
+                "y": packed(series["counts"], "float64"),
+                "marker": {"color": f"var(--series-{i % 8})", "line": {"width": 0}},
+                "opacity": 0.65 if len(data["series"]) > 1 else 1.0,
+            }
+        )
+    return {
+        "data": traces,
+        "height": 300,
+        "layout": {
+            "barmode": "overlay",
+            "bargap": 0,
+            "xaxis": axis(data.get("x_label", "")),
+            "yaxis": axis(data.get("y_label", "")),
+            "showlegend": len(traces) > 1,
+        },
+    }
 
 
 def heatmap(data: Mapping[str, Json], values: Array) -> Json:
@@ -121,12 +195,32 @@ def heatmap(data: Mapping[str, Json], values: Array) -> Json:
     signed = bool(np.nanmin(values) < 0 < np.nanmax(values)) if np.isfinite(values).any() else False
     most = float(np.nanmax(np.abs(values))) if signed else 0.0
     scale = ["var(--cold)", "var(--zero)", "var(--hot)"] if signed else ["var(--heat-0)", "var(--heat-1)", "var(--heat-2)"]
-    trace = {"type": "heatmap", "z": packed(values), "colorscale": [[0, scale[0]], [0.5, scale[1]], [1, scale[2]]], "hoverinfo": "none",
-             "xgap": 1 if columns <= 40 else 0, "ygap": 1 if rows <= 40 else 0, "colorbar": {"thickness": 8, "outlinewidth": 0, "len": 0.9},
-             **({"zmin": -most, "zmax": most} if signed else {})}
+    trace = {
+        "type": "heatmap",
+        "z": packed(values),
+        "colorscale": [[0, scale[0]], [0.5, scale[1]], [1, scale[2]]],
+        "hoverinfo": "none",
+        "xgap": 1 if columns <= 40 else 0,
+        "ygap": 1 if rows <= 40 else 0,
+        "colorbar": {"thickness": 8, "outlinewidth": 0, "len": 0.9},
+        **({"zmin": -most, "zmax": most} if signed else {}),
+    }
     square = rows == columns
     height = int(np.clip(140 + rows * (26 if rows <= 30 else 10), 220, 760))
-    return {"data": [trace], "height": height, "rows": [name(r) for r in row_names], "columns": [name(c) for c in column_names],
-            "layout": {"xaxis": category_axis(column_names, data.get("x_label", ""), showgrid=False, zeroline=False, constrain="domain"),
-                       "yaxis": category_axis(row_names, data.get("y_label", ""), autorange="reversed", showgrid=False, zeroline=False,
-                                              **({"scaleanchor": "x", "constrain": "domain"} if square else {}))}}
+    return {
+        "data": [trace],
+        "height": height,
+        "rows": [name(r) for r in row_names],
+        "columns": [name(c) for c in column_names],
+        "layout": {
+            "xaxis": category_axis(column_names, data.get("x_label", ""), showgrid=False, zeroline=False, constrain="domain"),
+            "yaxis": category_axis(
+                row_names,
+                data.get("y_label", ""),
+                autorange="reversed",
+                showgrid=False,
+                zeroline=False,
+                **({"scaleanchor": "x", "constrain": "domain"} if square else {}),
+            ),
+        },
+    }

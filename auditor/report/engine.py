@@ -33,8 +33,14 @@ def finalize(value: object) -> object:
 @cache
 def environment() -> Environment:
     """Autoescape and StrictUndefined everywhere."""
-    env = Environment(loader=FileSystemLoader(templates_folder()), autoescape=True, undefined=StrictUndefined, finalize=finalize,
-                      trim_blocks=True, lstrip_blocks=True)
+    env = Environment(
+        loader=FileSystemLoader(templates_folder()),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     env.filters["formatted"] = values.formatted
     env.filters["short"] = values.name
     return env
@@ -64,5 +70,7 @@ def inert(data: Json) -> Markup:
 def policy(*scripts: str) -> str:
     """The Content-Security-Policy under which exactly these inline scripts run, and nothing is fetched."""
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
-    return (f"default-src 'none'; script-src {hashes or chr(39) + 'none' + chr(39)}; style-src 'unsafe-inline'; img-src data: blob:; "
-            "base-uri 'none'; form-action 'none'")
+    return (
+        f"default-src 'none'; script-src {hashes or chr(39) + 'none' + chr(39)}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )

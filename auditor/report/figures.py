@@ -56,8 +56,16 @@ class Drawing:
         while id in self.specs:
             id += "-"
         kinds: Mapping[str, Callable[[str, str, Figure], View]] = {
-            "table": self.table, "gallery": self.gallery, "sheet": self.sheet, "note": self.note,
-            "bars": self.chart, "lines": self.chart, "heatmap": self.chart, "histogram": self.chart, "scatter": self.scatter}
+            "table": self.table,
+            "gallery": self.gallery,
+            "sheet": self.sheet,
+            "note": self.note,
+            "bars": self.chart,
+            "lines": self.chart,
+            "heatmap": self.chart,
+            "histogram": self.chart,
+            "scatter": self.scatter,
+        }
         try:
             return kinds[figure.kind](id, probe, figure)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -81,7 +89,11 @@ class Drawing:
         data = figure.data
         if figure.kind == "heatmap":
             matrix = self.matrix(probe, data)
-            spec, table, words = charts.heatmap(data, matrix), heat_table(data, matrix), f"Matrix of {matrix.shape[0]} by {matrix.shape[1]}"
+            spec, table, words = (
+                charts.heatmap(data, matrix),
+                heat_table(data, matrix),
+                f"Matrix of {matrix.shape[0]} by {matrix.shape[1]}",
+            )
         elif figure.kind == "bars":
             spec, table, words = charts.bars(data), bar_table(data), bar_words(data)
         else:
@@ -89,8 +101,15 @@ class Drawing:
             spec, table = draw(data), series_table(data)
             words = f"{figure.kind.capitalize()}: " + ", ".join(name(s["name"], longest=40) for s in data["series"][:8])
         self.specs[id] = spec
-        return View(id, "chart", figure.title, figure.caption, f"{figure.title}. {words}. The same numbers stand in the table below.",
-                    spec["height"], table)
+        return View(
+            id,
+            "chart",
+            figure.title,
+            figure.caption,
+            f"{figure.title}. {words}. The same numbers stand in the table below.",
+            spec["height"],
+            table,
+        )
 
     def matrix(self, probe: str, data: Mapping[str, Json]) -> Array:
         """(R,C) of a heatmap, from its file or its values."""
@@ -102,7 +121,11 @@ class Drawing:
     def scatter(self, id: str, probe: str, figure: Figure) -> View:
         """kind scatter."""
         data = figure.data
-        views = [(v["name"], np.asarray(found, dtype=float)) for v in data["views"] if (found := self.files.array(probe, v["file"])) is not None]
+        views = [
+            (v["name"], np.asarray(found, dtype=float))
+            for v in data["views"]
+            if (found := self.files.array(probe, v["file"])) is not None
+        ]
         listed = self.files.array(probe, data["positions"]) if data.get("positions") else None
         if not views or (listed is None and data.get("positions")):
             raise ValueError("its coordinates are missing from the folder")
@@ -110,8 +133,16 @@ class Drawing:
         spec, told = maps.scatter(data, views, positions.astype(np.int64), self.samples)
         self.specs[id] = spec
         head, rows = maps.centres(views, positions.astype(np.int64), self.samples)
-        return View(id, "chart", figure.title, f"{figure.caption} {told}".strip(), f"{figure.title}. Scatter of {told} Medians by class stand in the table below.",
-                    spec["height"], Table(head, rows[:MOST_ROWS], (0,), cut(len(rows))), {"views": [v["name"] for v in spec["views"]]})
+        return View(
+            id,
+            "chart",
+            figure.title,
+            f"{figure.caption} {told}".strip(),
+            f"{figure.title}. Scatter of {told} Medians by class stand in the table below.",
+            spec["height"],
+            Table(head, rows[:MOST_ROWS], (0,), cut(len(rows))),
+            {"views": [v["name"] for v in spec["views"]]},
+        )
 
     def gallery(self, id: str, probe: str, figure: Figure) -> View:
         """kind gallery: rows of pictures. With one column it flows; with up to three, rows stand side by side."""
@@ -123,17 +154,30 @@ class Drawing:
             if sample is not None:
                 self.samples.mention((sample,))
             cells = [self.cell(probe, cell) if cell else None for cell in row["cells"]]
-            rows.append({"label": name(row["label"]), "note": text(row.get("note") or "", longest=400), "sample": sample, "cells": cells})
+            rows.append(
+                {"label": name(row["label"]), "note": text(row.get("note") or "", longest=400), "sample": sample, "cells": cells}
+            )
         widest = max((len(r["cells"]) for r in rows), default=1)
         pictures = [c["picture"] for r in rows for c in r["cells"] if c and c["picture"]]
-        body = {"columns": columns, "rows": rows, "scale": data.get("scale", ""), "width": widest, "tile": tile_size(data, pictures),
-                "pixelated": pixelated(data, pictures), "flow": "one" if widest == 1 else "few" if widest <= 3 else "wide"}
+        body = {
+            "columns": columns,
+            "rows": rows,
+            "scale": data.get("scale", ""),
+            "width": widest,
+            "tile": tile_size(data, pictures),
+            "pixelated": pixelated(data, pictures),
+            "flow": "one" if widest == 1 else "few" if widest <= 3 else "wide",
+        }
         return View(id, "gallery", figure.title, figure.caption, body=body)
 
     def cell(self, probe: str, cell: Mapping[str, Json]) -> Json:
         """One picture of a gallery with its words."""
-        return {"picture": self.files.picture(probe, cell["file"]), "file": name(cell["file"]), "label": name(cell.get("label") or ""),
-                "note": text(cell.get("note") or "", longest=300)}
+        return {
+            "picture": self.files.picture(probe, cell["file"]),
+            "file": name(cell["file"]),
+            "label": name(cell.get("label") or ""),
+            "note": text(cell.get("note") or "", longest=300),
+        }
 
     def sheet(self, id: str, probe: str, figure: Figure) -> View:
         """kind sheet: one picture that holds a grid of tiles."""
@@ -144,9 +188,24 @@ class Drawing:
         high, wide = data["tile"]
         labels = [name(label, longest=60) for label in data.get("labels") or ()]
         scale = max(1, min(8, round(960 / max(picture.width, 1))))
-        body = {"picture": picture, "tile": (high, wide), "columns": data["columns"], "count": data["count"], "labels": labels,
-                "scale": data.get("scale", ""), "pixelated": bool(data.get("pixelated", min(high, wide) <= 32)), "width": picture.width * scale}
-        return View(id, "sheet", figure.title, figure.caption, f"{figure.title}: {data['count']} tiles in {data['columns']} columns.", body=body)
+        body = {
+            "picture": picture,
+            "tile": (high, wide),
+            "columns": data["columns"],
+            "count": data["count"],
+            "labels": labels,
+            "scale": data.get("scale", ""),
+            "pixelated": bool(data.get("pixelated", min(high, wide) <= 32)),
+            "width": picture.width * scale,
+        }
+        return View(
+            id,
+            "sheet",
+            figure.title,
+            figure.caption,
+            f"{figure.title}: {data['count']} tiles in {data['columns']} columns.",
+            body=body,
+        )
 
 
 def tile_size(data: Mapping[str, Json], pictures: list[Picture]) -> int:
@@ -169,20 +228,26 @@ def bar_table(data: Mapping[str, Json]) -> Table:
     """Label, value, and interval and n where they are given."""
     form = str(data.get("format", ""))
     more = [(key, form if key != "n" else "integer") for key in ("low", "high", "n") if isinstance(data.get(key), list)]
-    rows = [[name(label), formatted(value, form), *(formatted(data[key][i], f) for key, f in more)]
-            for i, (label, value) in enumerate(zip(data["labels"], data["values"], strict=True))]
+    rows = [
+        [name(label), formatted(value, form), *(formatted(data[key][i], f) for key, f in more)]
+        for i, (label, value) in enumerate(zip(data["labels"], data["values"], strict=True))
+    ]
     label = data.get("x_label") if data.get("horizontal") is not True else data.get("y_label")
     return Table([name(label or "name"), "value", *(key for key, _ in more)], rows[:MOST_ROWS], (0,), cut(len(rows)))
 
 
 def bar_words(data: Mapping[str, Json]) -> str:
     """What a bar chart shows, in one sentence."""
-    known = [(float(v), name(label, longest=40)) for label, v in zip(data["labels"], data["values"], strict=True) if v is not None]
+    known = [
+        (float(v), name(label, longest=40)) for label, v in zip(data["labels"], data["values"], strict=True) if v is not None
+    ]
     if not known:
         return "Bar chart without a value"
     form = str(data.get("format", ""))
     low, high = min(known), max(known)
-    return f"Bar chart of {len(known)} values, from {formatted(low[0], form)} ({low[1]}) to {formatted(high[0], form)} ({high[1]})"
+    return (
+        f"Bar chart of {len(known)} values, from {formatted(low[0], form)} ({low[1]}) to {formatted(high[0], form)} ({high[1]})"
+    )
 
 
 def series_table(data: Mapping[str, Json]) -> Table:
@@ -210,6 +275,8 @@ def heat_table(data: Mapping[str, Json], values: Array) -> Table:
     if rows == columns:
         np.fill_diagonal(ranked, -1.0)
     best = np.argsort(-ranked, axis=None, kind="stable")[:50]
-    listed = [[down[i // columns], across[i % columns], number(float(values.flat[i]))] for i in best.tolist() if ranked.flat[i] > 0]
+    listed = [
+        [down[i // columns], across[i % columns], number(float(values.flat[i]))] for i in best.tolist() if ranked.flat[i] > 0
+    ]
     told = f"The {len(listed)} largest of {rows * columns:,} cells{' off the diagonal' if rows == columns else ''}."
     return Table([name(data.get("y_label") or "row"), name(data.get("x_label") or "column"), "value"], listed, (0, 1), told)

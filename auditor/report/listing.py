@@ -50,15 +50,29 @@ def entry(folder: Path) -> Entry:
     usable = (int(record.dataset.get("ok") or 0) + int(record.dataset.get("normalised") or 0)) or None
     stamp = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M UTC")
     failing = tuple(o.id for o in verdict.outcomes if o.verdict not in ("pass", "waived"))
-    return Entry(record.name, link, verdict.verdict, VERDICTS[verdict.verdict], verdict.why, stamp, when, source, usable, headline(record, failing, most=3))
+    return Entry(
+        record.name,
+        link,
+        verdict.verdict,
+        VERDICTS[verdict.verdict],
+        verdict.why,
+        stamp,
+        when,
+        source,
+        usable,
+        headline(record, failing, most=3),
+    )
 
 
 def render_listing(folder: Path) -> Path:
     """Write `folder`/index.html over the audits in its sub-folders, newest first, and return its path."""
     found = [entry(path.parent) for path in sorted(folder.glob("*/audit.json"))]
     found.sort(key=lambda e: (-e.order, e.name))
-    html = engine.environment().get_template("listing.html").render(
-        entries=found, style=engine.asset("app.css"), policy=engine.policy())
+    html = (
+        engine.environment()
+        .get_template("listing.html")
+        .render(entries=found, style=engine.asset("app.css"), policy=engine.policy())
+    )
     target = folder / "index.html"
     store.write_bytes(target, html.encode("utf-8", "replace"))
     return target

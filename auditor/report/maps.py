@@ -40,14 +40,18 @@ def scatter(data: Mapping[str, Json], views: Sequence[tuple[str, Array]], positi
     samples.mention(shown.tolist())
     present = np.unique(classes)
     spec = {
-        "scatter": True, "height": 560, "positions": packed(shown, "int32"), "labels": packed(classes, "int32"),
+        "scatter": True,
+        "height": 560,
+        "positions": packed(shown, "int32"),
+        "labels": packed(classes, "int32"),
         "correct": packed([-1 if (c := samples.number("correct", int(p))) is None else c for p in shown], "int8"),
         "confidence": packed([samples.number("confidence", int(p)) for p in shown]),
         "classes": {str(int(label)): samples.class_name(int(label)) or "unlabelled" for label in present},
         "views": [{"name": name(title), "x": packed(xy[kept, 0]), "y": packed(xy[kept, 1])} for title, xy in views],
     }
     told = f"{len(kept):,} of {len(positions):,} points" + (
-        ", in proportion to the classes, chosen by a fixed hash." if len(kept) < len(positions) else ".")
+        ", in proportion to the classes, chosen by a fixed hash." if len(kept) < len(positions) else "."
+    )
     return spec, told
 
 
@@ -58,6 +62,11 @@ def centres(views: Sequence[tuple[str, Array]], positions: Array, samples: Sampl
     for label in np.unique(labels).tolist():
         of = labels == label
         middle = [np.median(xy[of], axis=0) for _, xy in views]
-        rows.append([samples.class_name(label) or "unlabelled", f"{int(of.sum()):,}",
-                     *(f"{number(float(m[0]))}, {number(float(m[1]))}" for m in middle)])
+        rows.append(
+            [
+                samples.class_name(label) or "unlabelled",
+                f"{int(of.sum()):,}",
+                *(f"{number(float(m[0]))}, {number(float(m[1]))}" for m in middle),
+            ]
+        )
     return ["class", "points", *(f"median in {name(title)}" for title, _ in views)], rows

@@ -16,14 +16,41 @@ from auditor.report.samples import Sample, Samples
 from auditor.report.values import Shown, all_shown, facts, headline
 from auditor.types import AuditRecord, Json, Outcome, Section, Stamp, Verdict
 
-ORDER = ("performance", "calibration", "filters", "activations", "patches", "guided", "occlusion", "saliency", "grabcut", "sanity",
-         "neighbours", "embedding", "ascent", "facets", "generator", "deepdream", "inversion", "texture", "style", "adversarial",
-         "corruptions", "diagnoses")
+ORDER = (
+    "performance",
+    "calibration",
+    "filters",
+    "activations",
+    "patches",
+    "guided",
+    "occlusion",
+    "saliency",
+    "grabcut",
+    "sanity",
+    "neighbours",
+    "embedding",
+    "ascent",
+    "facets",
+    "generator",
+    "deepdream",
+    "inversion",
+    "texture",
+    "style",
+    "adversarial",
+    "corruptions",
+    "diagnoses",
+)
 """The chapters; a probe that is not named here comes after those that are, by its id."""
 
 VERDICTS: Mapping[str, str] = {
-    "pass": "Pass", "warn": "Pass, with warnings", "fail": "Fail", "incomplete": "Incomplete", "inconclusive": "Inconclusive",
-    "not_gated": "Not gated", "waived": "Waived"}
+    "pass": "Pass",
+    "warn": "Pass, with warnings",
+    "fail": "Fail",
+    "incomplete": "Incomplete",
+    "inconclusive": "Inconclusive",
+    "not_gated": "Not gated",
+    "waived": "Waived",
+}
 STATUSES: Mapping[str, str] = {"done": "done", "not_applicable": "not applicable", "failed": "failed", "skipped": "not run"}
 MOST_SHOWN = 12
 NOT_GATED = Verdict("not_gated", 0, "No rules were given, so nothing was judged.")
@@ -72,22 +99,42 @@ def ordered(record: AuditRecord) -> list[Section]:
 
 def chapter(record: AuditRecord, section: Section, drawing: Drawing) -> Chapter:
     """One section, drawn; stamps that other sections put on it come with it."""
-    stamps = tuple((other.title, stamp) for other in record.sections.values() for stamp in other.stamps
-                   if stamp.about == section.id or stamp.about.startswith(section.id + "."))
+    stamps = tuple(
+        (other.title, stamp)
+        for other in record.sections.values()
+        for stamp in other.stamps
+        if stamp.about == section.id or stamp.about.startswith(section.id + ".")
+    )
     found = all_shown(record, section)
     return Chapter(
-        id=section.id, title=section.title, status=section.status, word=STATUSES[section.status], reason=section.reason,
-        traceback=section.traceback, values=tuple(v for v in found if not v.scope), scoped=tuple(v for v in found if v.scope),
-        figures=tuple(drawing.draw(section.id, figure) for figure in section.figures), notes=tuple(section.notes), stamps=stamps,
-        asks=section.about.asks, formula=section.about.formula, read=section.about.read, misleads=section.about.misleads,
-        cites=tuple(section.cites), parameters=tuple(facts(section.parameters)), cost=tuple(facts(section.cost)))
+        id=section.id,
+        title=section.title,
+        status=section.status,
+        word=STATUSES[section.status],
+        reason=section.reason,
+        traceback=section.traceback,
+        values=tuple(v for v in found if not v.scope),
+        scoped=tuple(v for v in found if v.scope),
+        figures=tuple(drawing.draw(section.id, figure) for figure in section.figures),
+        notes=tuple(section.notes),
+        stamps=stamps,
+        asks=section.about.asks,
+        formula=section.about.formula,
+        read=section.about.read,
+        misleads=section.about.misleads,
+        cites=tuple(section.cites),
+        parameters=tuple(facts(section.parameters)),
+        cost=tuple(facts(section.cost)),
+    )
 
 
 def ruled(outcome: Outcome, samples: Samples) -> Ruled:
     """An outcome with its first images."""
     shown = tuple(samples[int(p)] for p in outcome.samples[:MOST_SHOWN])
     samples.mention(outcome.samples[:200])
-    return Ruled(outcome, outcome.id.partition(".")[0], VERDICTS[outcome.verdict], shown, max(0, len(outcome.samples) - len(shown)))
+    return Ruled(
+        outcome, outcome.id.partition(".")[0], VERDICTS[outcome.verdict], shown, max(0, len(outcome.samples) - len(shown))
+    )
 
 
 def inputs(files: Files, samples: Samples) -> tuple[tuple[Picture, Sample | None], ...]:
@@ -109,7 +156,12 @@ def warnings(record: AuditRecord, verdict: Verdict) -> tuple[str, ...]:
     if ledger.get("quarantined"):
         told.append(f"{ledger['quarantined']:,} of {ledger.get('listed', 0):,} listed images could not be used (see the ledger).")
     model = record.provenance.get("model")
-    for source in (ledger.get("warnings"), ledger.get("notes"), record.provenance.get("notes"), model.get("notes") if isinstance(model, Mapping) else None):
+    for source in (
+        ledger.get("warnings"),
+        ledger.get("notes"),
+        record.provenance.get("notes"),
+        model.get("notes") if isinstance(model, Mapping) else None,
+    ):
         told += [str(note) for note in source] if isinstance(source, list | tuple) else [str(source)] if source else []
     if verdict.policy.get("decide") == "point":
         told.append("Rules were decided on point values, without regard to sampling error.")
@@ -120,8 +172,12 @@ def warnings(record: AuditRecord, verdict: Verdict) -> tuple[str, ...]:
 def class_names(record: AuditRecord) -> tuple[str, ...]:
     """Names of the classes, in the order of the logits: the ledger's, else the model's."""
     model = record.provenance.get("model")
-    for source in (record.dataset.get("names"), record.dataset.get("classes"), model.get("classes") if isinstance(model, Mapping) else None,
-                   record.provenance.get("classes")):
+    for source in (
+        record.dataset.get("names"),
+        record.dataset.get("classes"),
+        model.get("classes") if isinstance(model, Mapping) else None,
+        record.provenance.get("classes"),
+    ):
         if isinstance(source, list | tuple) and source and all(isinstance(c, str) for c in source):
             return tuple(source)
     return ()
@@ -145,16 +201,36 @@ def page(folder: Path) -> str:
     failing = [r for r in judged if r.outcome.verdict not in ("pass", "waived")]
     env = engine.environment()
     context = {
-        "record": record, "verdict": verdict, "word": VERDICTS[verdict.verdict], "chapters": chapters, "judged": judged, "failing": failing,
-        "figures": headline(record, tuple(r.outcome.id for r in failing)), "warnings": warnings(record, verdict), "inputs": inputs(files, samples),
-        "sprite": samples.sprite, "ledger": record.dataset, "provenance": tuple(facts(record.provenance)), "run": tuple(facts(run_facts(folder))),
-        "plan": tuple(facts(record.plan)), "missing": tuple(sorted(set(record.catalogue) - set(record.sections))), "folder": folder.name}
+        "record": record,
+        "verdict": verdict,
+        "word": VERDICTS[verdict.verdict],
+        "chapters": chapters,
+        "judged": judged,
+        "failing": failing,
+        "figures": headline(record, tuple(r.outcome.id for r in failing)),
+        "warnings": warnings(record, verdict),
+        "inputs": inputs(files, samples),
+        "sprite": samples.sprite,
+        "ledger": record.dataset,
+        "provenance": tuple(facts(record.provenance)),
+        "run": tuple(facts(run_facts(folder))),
+        "plan": tuple(facts(record.plan)),
+        "missing": tuple(sorted(set(record.catalogue) - set(record.sections))),
+        "folder": folder.name,
+    }
     bodies = [env.select_template([f"probes/{c.id}.html", "section.html"]).render(section=c, **context) for c in chapters]
     script, library = engine.asset("app.js"), engine.plotly() if drawing.specs else ""
     data = engine.inert({"charts": drawing.specs, "samples": samples.table(), "sprite": sprite_data(samples)})
     return env.get_template("base.html").render(
-        bodies=[Markup(body) for body in bodies], data=data, script=script, library=library, style=engine.asset("app.css"),
-        policy=engine.policy(*([str(library)] if library else []), str(script)), carried=files.carried, **context)  # noqa: S704
+        bodies=[Markup(body) for body in bodies],  # noqa: S704 - our own templates, escaped as they were rendered
+        data=data,
+        script=script,
+        library=library,
+        style=engine.asset("app.css"),
+        policy=engine.policy(*([str(library)] if library else []), str(script)),
+        carried=files.carried,
+        **context,
+    )
 
 
 def sprite_data(samples: Samples) -> Json:

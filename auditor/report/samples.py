@@ -58,10 +58,18 @@ class Samples:
     def __getitem__(self, position: int) -> Sample:
         self.mention((position,))
         correct = self.number("correct", position)
-        named = name(self.columns["name"][position]) if "name" in self.columns and 0 <= position < len(self) else f"sample {position}"
-        return Sample(position, named, self.class_name(self.number("label", position)),
-                      self.class_name(self.number("predicted", position)), self.number("confidence", position),
-                      None if correct is None else bool(correct), self.sprite.cell(position) if self.sprite else None)
+        named = (
+            name(self.columns["name"][position]) if "name" in self.columns and 0 <= position < len(self) else f"sample {position}"
+        )
+        return Sample(
+            position,
+            named,
+            self.class_name(self.number("label", position)),
+            self.class_name(self.number("predicted", position)),
+            self.number("confidence", position),
+            None if correct is None else bool(correct),
+            self.sprite.cell(position) if self.sprite else None,
+        )
 
     def labels(self, positions: Array) -> Array:
         """(M,) int64 labels, -1 where there is none."""
@@ -74,8 +82,11 @@ class Samples:
         """The cards' data: parallel lists over the samples mentioned."""
         listed = [self[p] for p in sorted(self.mentioned)]
         return {
-            "position": [s.position for s in listed], "name": [s.name for s in listed], "label": [s.label for s in listed],
+            "position": [s.position for s in listed],
+            "name": [s.name for s in listed],
+            "label": [s.label for s in listed],
             "predicted": [s.predicted for s in listed],
             "confidence": [None if s.confidence is None else round(s.confidence, 4) for s in listed],
-            "correct": [s.correct for s in listed], "tile": [s.tile for s in listed],
+            "correct": [s.correct for s in listed],
+            "tile": [s.tile for s in listed],
         }

@@ -85,10 +85,17 @@ def shown(probe: str, key: str, value: Value, measures: Mapping[str, Measure]) -
         interval = f"{number(value.low, value.unit)} – {number(value.high, value.unit)}"
     direction = {"higher": "higher is better", "lower": "lower is better"}.get(measure.direction if measure else "", "")
     return Shown(
-        id=f"{probe}.{key}", title=measure.title if measure else stem.replace("_", " "), scope=scope,
-        value=number(value.value, value.unit), unit=unit_of(value.unit), interval=interval,
-        n=f"{value.n:,}" if value.n is not None else "", meaning=measure.meaning if measure else "", direction=direction,
-        flags=tuple(value.flags), void=any(f.startswith("void:") for f in value.flags),
+        id=f"{probe}.{key}",
+        title=measure.title if measure else stem.replace("_", " "),
+        scope=scope,
+        value=number(value.value, value.unit),
+        unit=unit_of(value.unit),
+        interval=interval,
+        n=f"{value.n:,}" if value.n is not None else "",
+        meaning=measure.meaning if measure else "",
+        direction=direction,
+        flags=tuple(value.flags),
+        void=any(f.startswith("void:") for f in value.flags),
     )
 
 
@@ -100,9 +107,20 @@ def all_shown(record: AuditRecord, section: Section) -> tuple[Shown, ...]:
     return tuple(shown(section.id, key, section.values[key], measures) for key in keys)
 
 
-FIRST = ("performance.top1", "performance.worst_class_recall", "performance.ece", "adversarial.robust_accuracy",
-         "neighbours.label_agreement", "saliency.randomisation_spearman", "performance.macro_recall", "performance.top5",
-         "filters.dead_fraction", "inversion.psnr", "embedding.knn_accuracy_full", "occlusion.deletion_auc")
+FIRST = (
+    "performance.top1",
+    "performance.worst_class_recall",
+    "performance.ece",
+    "adversarial.robust_accuracy",
+    "neighbours.label_agreement",
+    "saliency.randomisation_spearman",
+    "performance.macro_recall",
+    "performance.top5",
+    "filters.dead_fraction",
+    "inversion.psnr",
+    "embedding.knn_accuracy_full",
+    "occlusion.deletion_auc",
+)
 """The figures that a release turns on, most telling first; the gate's own failing figures stand before them."""
 
 

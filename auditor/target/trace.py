@@ -17,6 +17,13 @@ WIDEST = 0.4
 """Share of a forward's calls that may lie between two chosen blocks before the blocks inside them are looked at."""
 
 
+FOLLOWERS = (
+    "ReLU", "ReLU6", "SiLU", "GELU", "ELU", "Hardswish", "Hardtanh", "Swish", "Mish", "Tanh", "Sigmoid", "Hardsigmoid",
+    "BatchNorm2d", "BatchNormAct2d", "GroupNorm", "InstanceNorm2d", "LayerNorm", "LayerNorm2d",
+)  # fmt: skip
+"""Kinds of modules that finish what the call before them began."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of one module."""
@@ -110,7 +117,10 @@ def choose(calls: tuple[Call, ...], kind: str, count: int, side: tuple[int, int]
     that a later operation overwrites.
     """
     batch = next((call.inputs[0] for call in calls if call.inputs), 0)
-    fit = [c for c in calls if c.shape and c.shape[0] == batch and not c.overwritten and fits(c.shape, kind, side)]
+    fit = [
+        c for c, later in zip(calls, [*calls[1:], None], strict=True)
+        if c.shape and c.shape[0] == batch and fits(c.shape, kind, side) and not c.overwritten and not half_done(c, later)
+    ]  # fmt: skip
     outermost: dict[int, Call] = {}
     for call in fit:
         known = outermost.get(call.same)
@@ -143,6 +153,12 @@ def shallowest(distinct: list[Call], count: int, calls: int) -> list[Call]:
         if len(held) >= count and max(b - a for a, b in pairwise(places)) <= WIDEST * calls:
             return held
     return distinct
+
+
+def half_done(call: Call, later: Call | None) -> bool:
+    """Whether a call is only the first part of an operation: a padding, or what the next call rectifies or normalises."""
+    follows = later is not None and later.leaf and later.inputs == call.shape == later.shape
+    return "Pad" in call.kind or (follows and later is not None and later.kind.endswith(FOLLOWERS))
 
 
 def fits(shape: Shape, kind: str, side: tuple[int, int]) -> bool:

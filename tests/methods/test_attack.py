@@ -98,7 +98,7 @@ def test_changes_are_bounded_and_valid_in_image_space(seeds) -> None:
         assert found.images.min() >= 0
         assert found.images.max() <= 1
         assert torch.equal(found.fallen, model(halved(found.images)).argmax(1) != labels)
-        assert 0 < int(found.fallen.sum())
+        assert int(found.fallen.sum()) > 0
 
 
 def test_an_image_does_not_depend_on_its_batch() -> None:

@@ -39,8 +39,14 @@ def net() -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         layers = nn.Sequential(
-            nn.Conv2d(3, 6, 3, padding=1), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 8, 3), nn.ReLU(),
-            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 5),
+            nn.Conv2d(3, 6, 3, padding=1),
+            nn.Tanh(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(6, 8, 3),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(32, 5),
         )
     return layers.double().eval().requires_grad_(False)
 

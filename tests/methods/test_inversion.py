@@ -26,7 +26,9 @@ def halved(x: Tensor) -> Tensor:
 
 def test_orthogonal_map_is_inverted_to_zero_error() -> None:
     q, given = orthogonal(), images()
-    found = invert(lambda x: x.flatten(1) @ q, halved(given).flatten(1) @ q, shape=SHAPE, normalise=halved, seeds=range(3), iterations=400)
+    found = invert(
+        lambda x: x.flatten(1) @ q, halved(given).flatten(1) @ q, shape=SHAPE, normalise=halved, seeds=range(3), iterations=400
+    )
     assert found.error.max() < 1e-3
     assert torch.allclose(found.images, given, atol=1e-3)
     assert psnr(found.images, given).min() > 60
@@ -34,7 +36,9 @@ def test_orthogonal_map_is_inverted_to_zero_error() -> None:
 
 def test_what_the_map_forgets_does_not_come_back() -> None:
     q, given = orthogonal()[:, :4], images()
-    found = invert(lambda x: x.flatten(1) @ q, halved(given).flatten(1) @ q, shape=SHAPE, normalise=halved, seeds=range(3), iterations=400)
+    found = invert(
+        lambda x: x.flatten(1) @ q, halved(given).flatten(1) @ q, shape=SHAPE, normalise=halved, seeds=range(3), iterations=400
+    )
     assert found.error.max() < 1e-2
     assert psnr(found.images, given).max() < 30
     assert found.images.min() >= 0
@@ -56,7 +60,9 @@ def test_total_variation_smooths() -> None:
     wanted = torch.zeros(3, 1)
 
     def rough(l_v: float) -> float:
-        found = invert(lambda x: 0 * x.flatten(1)[:, :1], wanted, shape=SHAPE, normalise=halved, seeds=range(3), iterations=100, l_v=l_v)
+        found = invert(
+            lambda x: 0 * x.flatten(1)[:, :1], wanted, shape=SHAPE, normalise=halved, seeds=range(3), iterations=100, l_v=l_v
+        )
         return (found.images - found.images.mean((1, 2, 3), keepdim=True)).abs().max().item()
 
     assert len(given) == 3

@@ -30,8 +30,14 @@ def net(*, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         layers = nn.Sequential(
-            nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3, stride=2), nn.ReLU(),
-            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 5),
+            nn.Conv2d(3, 6, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 8, 3, stride=2),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(32, 5),
         )
     return layers.double().eval().requires_grad_(False)
 
@@ -64,7 +70,9 @@ def test_an_occluder_equal_to_the_image_gives_exactly_nothing() -> None:
     assert torch.equal(found.covered, found.probability[:, None, None].expand_as(found.covered))
 
 
-@pytest.mark.parametrize(("shape", "window", "stride"), [((16, 16), (4, 4), (2, 2)), ((17, 14), (5, 4), (3, 3)), ((9, 13), (9, 2), (4, 1))])
+@pytest.mark.parametrize(
+    ("shape", "window", "stride"), [((16, 16), (4, 4), (2, 2)), ((17, 14), (5, 4), (3, 3)), ((9, 13), (9, 2), (4, 1))]
+)
 def test_equals_captum_at_borders_too(shape: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]) -> None:
     model, x, classes = net(), draw(2, 3, *shape), torch.tensor([3, 1])
     ours = occlusion(model, x, classes, window=window, stride=stride, fill=0.3, batch=5).drop_map
@@ -93,7 +101,9 @@ def test_never_more_than_a_batch_at_once_and_the_same_map_for_any() -> None:
     torch.testing.assert_close(few, occlusion(model, x, 0, window=4, stride=2, batch=64).drops, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize(("params", "says"), [({"window": 13}, "1..12"), ({"window": 4, "stride": 5}, "1..4"), ({"fill": torch.zeros(2)}, "fill")])
+@pytest.mark.parametrize(
+    ("params", "says"), [({"window": 13}, "1..12"), ({"window": 4, "stride": 5}, "1..4"), ({"fill": torch.zeros(2)}, "fill")]
+)
 def test_what_does_not_fit_is_said(params: dict[str, object], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         occlusion(net(), draw(1, 3, 12, 12), 0, **params)  # type: ignore[arg-type]

@@ -29,7 +29,9 @@ def test_alpha_norm_closed_form() -> None:
     assert alpha_norm(images).tolist() == pytest.approx([64 + 0.5**6, 1.0])
 
 
-@pytest.mark.parametrize("penalty", [total_variation, lambda x: total_variation(x, 3.0), alpha_norm, lambda x: alpha_norm(x, 3.0)])
+@pytest.mark.parametrize(
+    "penalty", [total_variation, lambda x: total_variation(x, 3.0), alpha_norm, lambda x: alpha_norm(x, 3.0)]
+)
 def test_gradient_is_the_finite_difference(penalty) -> None:
     images = torch.randn(2, 2, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
     assert torch.autograd.gradcheck(penalty, (images,))

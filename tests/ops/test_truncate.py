@@ -24,7 +24,7 @@ class Net(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         try:
             x = self.act(self.b(self.act(self.a(x))))
-        except Exception:
+        except Exception:  # noqa: BLE001 - what a model may do
             x = torch.zeros(len(x), 5, 4, 4)
         x, _ = self.pair(x)
         x = self.head(x.mean((2, 3)))
@@ -46,7 +46,11 @@ def net() -> Net:
 def test_equals_the_hooked_activation(net: Net, layer: str) -> None:
     x = torch.randn(2, 3, 8, 8)
     seen: dict[str, list[Tensor]] = {}
-    handles = [m.register_forward_hook(lambda _m, _i, o, n=n: seen.setdefault(n, []).append(o.clone())) for n, m in net.named_children() if n != "pair"]
+    handles = [
+        m.register_forward_hook(lambda _m, _i, o, n=n: seen.setdefault(n, []).append(o.clone()))
+        for n, m in net.named_children()
+        if n != "pair"
+    ]
     net(x)
     for handle in handles:
         handle.remove()
@@ -66,7 +70,16 @@ def test_input_side_and_gradient(net: Net) -> None:
     assert torch.equal(truncated(net, x, ""), net(x))
 
 
-@pytest.mark.parametrize(("layer", "said"), [("nowhere", "expected a layer"), ("act#x", "expected a layer"), ("unused", "did not"), ("a#1", "did not"), ("pair", "got tuple")])
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        ("nowhere", "expected a layer"),
+        ("act#x", "expected a layer"),
+        ("unused", "did not"),
+        ("a#1", "did not"),
+        ("pair", "got tuple"),
+    ],
+)
 def test_layers_that_cannot_be_given(net: Net, layer: str, said: str) -> None:
     with pytest.raises(TargetError, match=said):
         truncated(net, torch.randn(1, 3, 8, 8), layer)

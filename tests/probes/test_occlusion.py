@@ -149,7 +149,9 @@ def test_what_is_shown_exists_and_shares_one_scale(world: tuple[Any, Any]) -> No
     assert "n = 4" in lines.data["series"][0]["name"]
 
 
-@pytest.mark.parametrize(("shape", "pixels"), [((3, 224, 224), ((28, 28), (14, 14))), ((1, 12, 40), ((2, 5), (1, 2))), ((1, 1, 2), ((1, 2), (1, 1)))])
+@pytest.mark.parametrize(
+    ("shape", "pixels"), [((3, 224, 224), ((28, 28), (14, 14))), ((1, 12, 40), ((2, 5), (1, 2))), ((1, 1, 2), ((1, 2), (1, 1)))]
+)
 def test_windows_in_pixels(shape: tuple[int, ...], pixels: tuple[tuple[int, int], ...]) -> None:
     assert Occlusion().pixels(shape) == pixels
 

@@ -47,7 +47,9 @@ class Facts(SimpleNamespace):
 def net() -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Tanh(), nn.Conv2d(8, 8, 3), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 8 * 6, 4))
+        layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.Tanh(), nn.Conv2d(8, 8, 3), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 8 * 6, 4)
+        )
     return layers.eval().requires_grad_(False)
 
 
@@ -75,7 +77,8 @@ def test_rows_are_the_methods_maps(world: tuple[Any, Any]) -> None:
     control = saliency(randomise(target.module, fraction=0.25, seed=3), x, classes)
     plain = saliency(target.module, x, classes)
     expected = {
-        "gradient": plain, "control": control,
+        "gradient": plain,
+        "control": control,
         "integrated": integrated_gradients(target.module, x, classes, steps=8).abs().sum(1),
         "smooth": smoothgrad(target.module, x, classes, samples=4, seed=3).abs().amax(1),
     }

@@ -42,7 +42,7 @@ def pictured(evidence: Evidence, sample: Sample, flat: Array) -> tuple[Figure, A
     picture, tile, shown = image_map(flat, small, order)
     caption = (
         f"{len(shown):,} of {len(flat):,} images at their places in the t-SNE map, {tile} px each, none moved; the others would "
-        "cover these."
+        "cover these. Click it for its full size, then scroll."
     )
     side = len(picture)
     data = {"file": "map.jpg", "tile": [side, side], "columns": 1, "count": 1, "scale": "as the model sees them, reduced"}

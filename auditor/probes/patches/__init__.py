@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from auditor.bounds import exact
-from auditor.fold import Fold, Study
+from auditor.fold import Cost, Fold, Study
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.patches import told
 from auditor.probes.patches.layers import Layer, Mark, classes_of, marks
@@ -76,7 +76,10 @@ class Patches(Probe):
 
     def study(self, target: Target, evidence: Evidence) -> Study | None:
         """One forward, of the first image: the receptive fields."""
-        return Study(((0,),), partial(find_fields, layers=target.choose("spatial", self.layers)), 1, forwards=1.0)
+        return Study(((0,),), partial(find_fields, layers=target.choose("spatial", self.layers)), 1)
+
+    def cost(self, target: Target, samples: int) -> Cost:
+        return Cost(forwards=1.0)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Cut the patches out, and say what they have in common."""

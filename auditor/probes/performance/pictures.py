@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from auditor.evidence import Evidence
 
-SIDE = 224
-"""Pixels of a shown picture."""
+SIDE, TILE = 224, 160
+"""Pixels of a kept picture, and how wide it is shown."""
 
 
 def galleries(
@@ -42,7 +42,7 @@ def galleries(
                 {"label": evidence.dataset.samples[position].name, "sample": position, "cells": [cell(seen, at, file, names)]}
             )
         if rows:
-            data = {"columns": ["image"], "rows": rows, "scale": "as the model sees them, reduced to at most 224 px"}
+            data = {"columns": ["image"], "rows": rows, "tile": TILE, "scale": "as the model sees them"}
             figures.append(Figure(name, "gallery", title, caption, data))
     return tuple(figures), artifacts
 
