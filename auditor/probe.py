@@ -13,6 +13,7 @@ from auditor.fold import Cost, Fold, State, Study
 from auditor.types import About, Finding, Json, Measure
 
 if TYPE_CHECKING:
+    from auditor.dataset import Dataset
     from auditor.evidence import Evidence
     from auditor.target import Target
 
@@ -68,8 +69,8 @@ class Probe(ABC):
         """All model-heavy work after the pass."""
         return None
 
-    def cost(self, target: Target, samples: int) -> Cost:
-        """What its study of a data set of `samples` images costs, known before the pass."""
+    def cost(self, target: Target, dataset: Dataset) -> Cost:
+        """What its study of a data set costs, known before the pass."""
         return Cost()
 
     @abstractmethod

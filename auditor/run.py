@@ -110,7 +110,7 @@ def collect(
             study = probe.study(target, evidence)
             rows = {} if study is None else run_study(name, study, target, dataset, job.plan, work, progress=progress)
             if study is not None:
-                costs[name] = dataclasses.asdict(probe.cost(target, len(dataset)))
+                costs[name] = dataclasses.asdict(probe.cost(target, dataset))
             results = Results(merged.get(name), rows, {r: findings[r] for r in probe.reads if r in findings})
             findings[name] = probe.conclude(target, evidence, results)
         except AuditError:

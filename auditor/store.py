@@ -107,12 +107,27 @@ def encode(name: str, array: Array) -> bytes:
         raise ValueError(f"picture {name!r} needs uint8 (H,W) or (H,W,C); got {pixels.dtype} {pixels.shape}")
     image = Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
     if name.endswith(".png"):
+        image = indexed(image)
         image.save(buffer, "PNG", optimize=False, compress_level=6)
     elif name.endswith(".jpg"):
         image.convert("RGB").save(buffer, "JPEG", quality=88, subsampling=0)
     else:
         raise ValueError(f"artifact {name!r}: the name must end with .png, .jpg or .npy")
     return buffer.getvalue()
+
+
+def indexed(image: Any) -> Any:
+    """A picture of at most 256 colours with a palette: the same pixels in about a third of the bytes."""
+    if image.mode != "RGB" or image.getcolors(256) is None:
+        return image
+    from PIL import Image
+
+    colours = sorted(colour for _, colour in image.getcolors(256))
+    codes = np.asarray(image).astype(np.uint32) @ np.array([65536, 256, 1], dtype=np.uint32)
+    known = np.array([(r << 16) | (g << 8) | b for r, g, b in colours], dtype=np.uint32)
+    flat = Image.fromarray(np.searchsorted(known, codes).astype(np.uint8))
+    flat.putpalette([part for colour in colours for part in colour])
+    return flat
 
 
 def artifact(folder: Path, probe: str, file: str) -> Path:

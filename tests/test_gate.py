@@ -277,7 +277,7 @@ def test_a_failure_beats_what_is_missing_and_that_what_is_undecided() -> None:
     )
     warned = rule("performance.top1", at_least=0.9, level="warn")
     assert gate(record, good, open_, gone, bad).exit_code == 1
-    assert "Beside it 1 could not be judged and 1 is undecided." in gate(record, good, open_, gone, bad).why
+    assert "Besides, 1 could not be judged and 1 is undecided." in gate(record, good, open_, gone, bad).why
     assert gate(record, good, open_, gone, warned).exit_code == 3
     assert gate(record, good, open_, warned).exit_code == 4
     assert "samples would decide it" in gate(record, good, open_).why

@@ -32,7 +32,7 @@ def print_plan(job: Job, asked: Collection[str] = ()) -> None:
     print(f"pass    {len(dataset)} images in batches of {job.plan.batch}: {lasts(whole)} at {forward * 1000:.1f} ms an image")
     for probe in job.probes:
         reason = unmet(probe, target, dataset)
-        cost = probe.cost(target, len(dataset))
+        cost = probe.cost(target, dataset)
         seconds = 0.0 if reason else cost.forwards * forward + cost.gradients * gradient
         whole += seconds
         more = f"{lasts(seconds)}; " if seconds else ""

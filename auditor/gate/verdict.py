@@ -51,13 +51,13 @@ def why(name: str, outcomes: tuple[Outcome, ...], *, point: bool) -> str:
     decisive = [o for o in outcomes if o.verdict == name]
     first, more = decisive[0], len(decisive) - 1
     told = first.sentence + (f" {needed(first)}" if first.needed else "")
-    others = [f"{more} more {WORDS[name][0 if more == 1 else 1]}"] if more else []
+    others = [f"{more} more {'rule' if more == 1 else 'rules'} {WORDS[name][0 if more == 1 else 1]}"] if more else []
     for other in ("incomplete", "inconclusive"):
         count = sum(o.verdict == other for o in outcomes)
         if count and list(CODES).index(other) > list(CODES).index(name):
             others.append(f"{count} {WORDS[other][0 if count == 1 else 1]}")
     lead = {"warn": f"No rule that blocks fails{how}. "}.get(name, "")
-    return lead + told + (f" Beside it {' and '.join(others)}." if others else "")
+    return lead + told + (f" Besides, {' and '.join(others)}." if others else "")
 
 
 WORDS: Mapping[str, tuple[str, str]] = {

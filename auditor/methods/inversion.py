@@ -46,9 +46,12 @@ def mismatch(phi: Tensor, wanted: Tensor) -> Tensor:
 
 
 def penalty(images: Tensor, *, l_a: float, l_v: float, alpha: float = 6.0, beta: float = 2.0) -> Tensor:
-    """(n,) l_a |2x - 1|_alpha^alpha / (CHW) + l_v TV^beta(x) / (CHW): per pixel, so that one setting serves every size."""
-    pixels = images[0].numel()
-    return (l_a * alpha_norm(2 * images - 1, alpha) + l_v * total_variation(images, beta)) / pixels
+    """(n,) l_a |2x - 1|_alpha^alpha / (CHW) + l_v TV^beta(x) / C: one setting serves every size.
+
+    The sum of squared differences over an image is the integral of its squared gradient over the unit square, which does not
+    change with the resolution; the mean of the norm does not either.
+    """
+    return l_a * alpha_norm(2 * images - 1, alpha) / images[0].numel() + l_v * total_variation(images, beta) / images.shape[1]
 
 
 def invert(

@@ -31,7 +31,8 @@ _DIVERGING = (
 
 
 def _coloured(share: Array, anchors: tuple[tuple[int, int, int], ...]) -> Array:
-    places = np.clip(np.nan_to_num(share, nan=0.0), 0, 1) * (len(anchors) - 1)
+    # 256 steps, which a picture with a palette can hold; the middle of a diverging scale stays the middle
+    places = np.round(np.clip(np.nan_to_num(share, nan=0.0), 0, 1) * 254) / 254 * (len(anchors) - 1)
     table = np.array(anchors, dtype=np.float64)
     channels = [np.interp(places, np.arange(len(anchors)), table[:, c]) for c in range(3)]
     return np.round(np.stack(channels, axis=-1)).astype(np.uint8)

@@ -106,9 +106,10 @@ class Adversarial(Probe):
         run = partial(work, epsilons=self.curve(), steps=self.steps, max_iterations=self.max_iterations)
         return Study(tuple(items), run, CHUNK) if items else None
 
-    def cost(self, target: Target, samples: int) -> Cost:
+    def cost(self, target: Target, dataset: Dataset) -> Cost:
         """About: images leave the batch as they fall, so half of the steps are counted."""
-        swept, fooled = min(self.images, samples), min(self.fooling_images, samples)
+        fooled = min(self.fooling_images, len(dataset))
+        swept = min(self.images, int((np.asarray(dataset.labels) >= 0).sum()))
         tried = len(self.curve()) - 1
         gradients = swept * (1 + tried * self.steps / 2) + fooled * self.max_iterations / 4
         return Cost(forwards=2.0 * tried * swept, gradients=gradients)

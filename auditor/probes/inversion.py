@@ -38,7 +38,7 @@ Place = tuple[str, str, Side]
 @dataclass(frozen=True)
 class Inversion(Probe):
     """Asks: How much of an image can be rebuilt from what each layer passes on?
-    Formula: minimise |Phi(x) - Phi0|^2 / |Phi0|^2 + l_a |2x - 1|_6^6 / CHW + l_v TV^2(x) / CHW over x in [0,1] by Adam, from
+    Formula: minimise |Phi(x) - Phi0|^2 / |Phi0|^2 + l_a |2x - 1|_6^6 / CHW + l_v TV^2(x) / C over x in [0,1] by Adam, from
     seeded noise. relative_error = |Phi(x) - Phi0| / |Phi0|; psnr = -10 log10 mean (x - x0)^2 in dB; means over the images.
     Read: Early layers give the image back almost as it was; with depth position, colour and texture go, and what stays is what
     the model works with. A high PSNR deep in the model means that its features leak the input: treat stored features as images.
@@ -57,7 +57,7 @@ class Inversion(Probe):
     )
     needs: ClassVar[Needs] = Needs(pixels=True)
     profiles: ClassVar[Mapping[str, Mapping[str, Json]]] = {
-        "quick": {"images": 2, "iterations": 60},
+        "quick": {"images": 2, "iterations": 100},
         "standard": {"images": 4, "iterations": 200},
         "full": {"images": 4, "iterations": 600},
     }
@@ -67,13 +67,13 @@ class Inversion(Probe):
     iterations: int = 200
     rate: float = 0.05
     l_a: float = 1e-3
-    l_v: float = 0.05
+    l_v: float = 4e-4
 
     def __post_init__(self) -> None:
         if self.images < 1 or self.layers < 1 or self.iterations < 1:
             raise ValueError("expected images, layers and iterations >= 1; raise them")
         if self.rate <= 0 or self.l_a < 0 or self.l_v < 0:
-            raise ValueError("expected rate > 0, l_a >= 0 and l_v >= 0; 0.05, 0.001 and 0.05 are the defaults")
+            raise ValueError("expected rate > 0, l_a >= 0 and l_v >= 0; 0.05, 0.001 and 0.0004 are the defaults")
 
     def study(self, target: Target, evidence: Evidence) -> Study | None:
         """Layer by layer, all chosen images of a layer in one chunk."""
@@ -84,9 +84,9 @@ class Inversion(Probe):
         run = partial(work, known=known, settings=settings, seed=evidence.seed)
         return Study(items, run, len(positions)) if items else None
 
-    def cost(self, target: Target, samples: int) -> Cost:
+    def cost(self, target: Target, dataset: Dataset) -> Cost:
         """About: the forward ends at the layer, which lies at 60 % of the depth in the mean."""
-        return Cost(gradients=0.6 * self.iterations * min(self.images, samples) * len(places(target, self.layers)))
+        return Cost(gradients=0.6 * self.iterations * min(self.images, len(dataset)) * len(places(target, self.layers)))
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Means over the images, and the pictures in order of depth."""
@@ -185,9 +185,9 @@ def pictures(rows: State, names: list[str], evidence: Evidence) -> tuple[Figure,
 
 def depths(names: list[str], close: list[float], error: list[float]) -> tuple[Figure, ...]:
     """PSNR and relative error against depth: two figures, as they have two units."""
-    x, label = list(range(1, len(names) + 1)), "depth (" + ", ".join(f"{i} {name}" for i, name in enumerate(names, 1)) + ")"
     figures = []
     for key, title, unit, y in (("psnr", "PSNR", "PSNR (dB)", close), ("error", "Relative error", "relative error", error)):
-        data = {"x_label": label, "y_label": unit, "series": [{"name": title, "x": x, "y": y}]}
+        series = [{"name": title, "x": list(range(len(names))), "y": y}]
+        data = {"x_label": "layer, shallow to deep", "x_names": names, "y_label": unit, "series": series}
         figures.append(Figure(key, "lines", f"{title} against depth", "Mean over the images.", data))
     return tuple(figures)

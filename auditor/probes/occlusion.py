@@ -96,9 +96,9 @@ class Occlusion(Probe):
         items = tuple((int(position), int(classes[position])) for position in chosen)
         return Study(items, work, chunk=4)
 
-    def cost(self, target: Target, samples: int) -> Cost:
+    def cost(self, target: Target, dataset: Dataset) -> Cost:
         rows, columns = boxes((target.input_shape[1], target.input_shape[2]), *self.pixels(target.input_shape))
-        return Cost(forwards=min(self.images, samples) * (1.0 + len(rows) * len(columns) + 2 * (self.steps + 1)))
+        return Cost(forwards=min(self.images, len(dataset)) * (1.0 + len(rows) * len(columns) + 2 * (self.steps + 1)))
 
     def pixels(self, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
         """Window and stride in pixels, each (rows, columns), for an input of `shape` (C,H,W)."""

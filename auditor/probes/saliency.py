@@ -100,8 +100,8 @@ class Saliency(Probe):
         )
         return Study(items, work, chunk=8)
 
-    def cost(self, target: Target, samples: int) -> Cost:
-        n = min(self.images, samples)
+    def cost(self, target: Target, dataset: Dataset) -> Cost:
+        n = min(self.images, len(dataset))
         return Cost(forwards=4.0 * n, gradients=(2.0 + self.steps + self.samples) * n)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:

@@ -151,11 +151,19 @@ def lines(data: Mapping[str, Json]) -> Json:
         "data": traces,
         "height": 340,
         "layout": {
-            "xaxis": axis(data.get("x_label", ""), **({"type": "log"} if data.get("log_x") else {})),
+            "xaxis": line_axis(data),
             "yaxis": axis(data.get("y_label", "")),
             "showlegend": len(data["series"]) > 1,
         },
     }
+
+
+def line_axis(data: Mapping[str, Json]) -> Json:
+    """The x axis of lines: numbers, or the names of the places 0, 1, 2, ..."""
+    if data.get("x_names"):
+        names = list(data["x_names"])
+        return category_axis(names, data.get("x_label", ""), range=[-0.3, len(names) - 0.7])
+    return axis(data.get("x_label", ""), **({"type": "log"} if data.get("log_x") else {}))
 
 
 def histogram(data: Mapping[str, Json]) -> Json:

@@ -259,9 +259,14 @@ def series_table(data: Mapping[str, Json]) -> Table:
             steps = zip(series["edges"][:-1], series["edges"][1:], series["counts"], strict=True)
             rows += [[name(series["name"]), number(a), number(b), number(c)] for a, b, c in steps]
         else:
-            rows += [[name(series["name"]), number(x), number(y)] for x, y in zip(series["x"], series["y"], strict=True)]
+            rows += [[name(series["name"]), place(x, data), number(y)] for x, y in zip(series["x"], series["y"], strict=True)]
     x, y = name(data.get("x_label") or "x"), name(data.get("y_label") or "y")
     return Table(["series", f"{x} from", "to", y] if edges else ["series", x, y], rows[:MOST_ROWS], (0,), cut(len(rows)))
+
+
+def place(x: float, data: Mapping[str, Json]) -> str:
+    """A line's x in words: its name where the axis has names."""
+    return name(data["x_names"][int(x)]) if data.get("x_names") else number(x)
 
 
 def heat_table(data: Mapping[str, Json], values: Array) -> Table:

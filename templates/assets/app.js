@@ -86,7 +86,7 @@
   const types = {f4: Float32Array, f8: Float64Array, i4: Int32Array, i1: Int8Array};
   const unpack = (a) => new types[a.dtype](Uint8Array.from(atob(a.bdata), (c) => c.charCodeAt(0)).buffer);
   const mounted = new Map();
-  const css = () => getComputedStyle(document.documentElement);
+  const css = () => getComputedStyle(document.body);
   function resolve(value, style, key = "") {
     if (typeof value === "string") {
       const found = /color/i.test(key) && /^var\((--[a-z0-9-]+)\)$/.exec(value);

@@ -99,7 +99,7 @@ def test_the_sheet_shows_the_weights(planted: nn.Conv2d) -> None:
     np.testing.assert_array_equal(found.artifacts["weights.npy"], weights)
     own = found.artifacts["filters.png"]
     row, column = divmod(11, figure(found, "filters").data["columns"])
-    assert own[row * 44 + 20, column * 44 + 20].tolist() == [255, 128, 128]  # the red-only kernel
+    assert own[row * 86 + 40, column * 86 + 40].tolist() == [255, 128, 128]  # the red-only kernel
 
 
 def test_a_layer_of_zeros_has_no_nan() -> None:
@@ -108,7 +108,7 @@ def test_a_layer_of_zeros_has_no_nan() -> None:
     found = conclude(net(conv))
     assert found.values["dead_fraction"].value == 1
     assert (found.values["duplicate_fraction"].value, found.values["noise_fraction"].value) == (0, 0)
-    tile = found.artifacts["filters.png"][:42, :42]
+    tile = found.artifacts["filters.png"][:81, :81]
     assert (tile == 128).all()
     assert np.isfinite(found.artifacts["similarity.npy"]).all()
 
@@ -133,7 +133,7 @@ def test_what_does_not_see_the_image_is_not_applicable(model: nn.Module, shape: 
 def test_norms_before_the_convolution_and_patch_embeddings_are_fine() -> None:
     found = conclude(net(nn.BatchNorm2d(3), nn.Identity(), nn.Conv2d(3, 12, 16, stride=16)))
     assert found.values["dead_fraction"].n == 12
-    assert figure(found, "filters").data["tile"] == [50, 50]
+    assert figure(found, "filters").data["tile"] == [82, 82]
     assert "16 x 16 over 3 channels (2)" in figure(found, "filters").caption
 
 
@@ -156,10 +156,10 @@ def test_slices_of_the_second_convolution() -> None:
     model = net(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 4, 1), nn.Conv2d(4, 20, 3))
     found = conclude(model)
     data = figure(found, "second").data
-    assert (data["count"], data["columns"], data["tile"]) == (32, 4, [44, 44])
+    assert (data["count"], data["columns"], data["tile"]) == (32, 4, [83, 83])
     assert "Hard to interpret" in figure(found, "second").caption
     weights = model[2].weight.detach().numpy()[:8]
-    shown = found.artifacts["second.png"][7::44, 7::44, 0]  # the first weight of each slice
+    shown = found.artifacts["second.png"][13::83, 13::83, 0]  # the first weight of each slice
     expected = display(weights[:, :, :1, :1].reshape(32, 1, 1, 1), np.abs(weights).max(axis=(1, 2, 3)).repeat(4))
     np.testing.assert_array_equal(shown.ravel(), expected.ravel())
 

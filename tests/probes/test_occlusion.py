@@ -164,7 +164,7 @@ def test_the_plan_states_the_cost(world: tuple[Any, Any]) -> None:
     assert study is not None
     study.work(target, facts.dataset, study.items)
     hook.remove()
-    assert sum(calls) == Occlusion(images=1).cost(target, 6).forwards
+    assert sum(calls) == Occlusion(images=1).cost(target, facts.dataset).forwards
 
 
 def test_it_explains_itself() -> None:

@@ -19,6 +19,7 @@ from auditor.probes.patches.watch import Watch, find_fields, loaded
 from auditor.types import Array, Finding, Json, Measure, Value
 
 if TYPE_CHECKING:
+    from auditor.dataset import Dataset
     from auditor.evidence import Evidence
     from auditor.target import Target
 
@@ -78,7 +79,7 @@ class Patches(Probe):
         """One forward, of the first image: the receptive fields."""
         return Study(((0,),), partial(find_fields, layers=target.choose("spatial", self.layers)), 1)
 
-    def cost(self, target: Target, samples: int) -> Cost:
+    def cost(self, target: Target, dataset: Dataset) -> Cost:
         return Cost(forwards=1.0)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
@@ -100,8 +101,26 @@ class Patches(Probe):
             figures.append(figure)
             artifacts |= files | told.artifacts(layer)
         return Finding(
-            "done", values=values(layers, marked), figures=tuple(figures), notes=told.notes(layers, marked), artifacts=artifacts
+            "done",
+            values=values(layers, marked),
+            figures=tuple(figures),
+            notes=told.notes(layers, marked),
+            artifacts=artifacts,
+            columns=behind(layers, marked, count),
         )
+
+
+def behind(layers: list[Layer], marked: list[tuple[Mark, ...]], samples: int) -> dict[str, Array]:
+    """The images behind each layer's marked units: (samples,) in how many of them an image is strongest, NaN where in none."""
+    columns = {}
+    for layer, found in zip(layers, marked, strict=True):
+        column = np.full(samples, np.nan)
+        for mark in found:
+            positions = np.asarray(layer.positions(mark.unit), dtype=np.int64)
+            column[positions] = np.nan_to_num(column[positions]) + 1
+        if found:
+            columns[f"patches.marked_units.{layer.name}"] = column
+    return columns
 
 
 def values(layers: list[Layer], marked: list[tuple[Mark, ...]]) -> dict[str, Value]:

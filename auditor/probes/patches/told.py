@@ -52,8 +52,7 @@ def overview(layers: Sequence[Layer], marked: Sequence[tuple[Mark, ...]]) -> Fig
 
 def depth(layers: Sequence[Layer]) -> Figure:
     """Entropy against depth."""
-    x = list(range(1, len(layers) + 1))
-    label = "depth (" + ", ".join(f"{i} {layer.name}" for i, layer in zip(x, layers, strict=True)) + ")"
+    x = list(range(len(layers)))
     series = [
         {"name": "units", "x": x, "y": [mean(layer.entropy) for layer in layers]},
         {"name": "images at random", "x": x, "y": [finite(layer.chance[0]) for layer in layers], "dashed": True},
@@ -62,7 +61,16 @@ def depth(layers: Sequence[Layer]) -> Figure:
         "Mean class entropy of the units: how far a layer has turned from patterns to classes. At the dashed line it knows none."
     )
     return Figure(
-        "entropy", "lines", "From patterns to classes", said, {"x_label": label, "y_label": "entropy", "series": series}
+        "entropy",
+        "lines",
+        "From patterns to classes",
+        said,
+        {
+            "x_label": "layer, shallow to deep",
+            "x_names": [layer.name for layer in layers],
+            "y_label": "entropy",
+            "series": series,
+        },
     )
 
 
