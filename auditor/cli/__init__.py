@@ -8,11 +8,29 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from auditor.errors import AuditError
 
+
+class Verbs(TyperGroup):
+    """Ends of a verb that typer would give the exit code 1, which means "the gate failed" here."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """The verb; 130 on Ctrl-C, 141 where nobody reads the output any more."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            print("auditor: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+            raise typer.Exit(130) from error
+        except BrokenPipeError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from error
+
+
 app = typer.Typer(
     name="auditor",
+    cls=Verbs,
     help="Audits a trained image model before it is released.",
     no_args_is_help=True,
     add_completion=False,
@@ -221,12 +239,6 @@ def main() -> None:
         message = " ".join(str(error).split())
         print(f"auditor: {message}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("auditor: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except Exception:  # noqa: BLE001 - the last resort: never exit code 1, which means "gate failed"
         import traceback
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from auditor.bounds.statistics import BINS, bins_of
 from auditor.types import Array
-
-BINS = 15
 
 
 @dataclass(frozen=True)
@@ -23,11 +22,11 @@ class Reliability:
     """(B,) int64, at least 1."""
 
 
-def reliability(confidence: Array, correct: Array, *, bins: int = BINS) -> Reliability:
-    """`bins` bins of equal width over [0,1], each (low, high]; confidence (n,) in [0,1] and correct (n,) bool."""
-    place = np.clip(np.ceil(np.asarray(confidence, dtype=np.float64) * bins).astype(int) - 1, 0, bins - 1)
-    n = np.bincount(place, minlength=bins)
+def reliability(confidence: Array, correct: Array) -> Reliability:
+    """The bins of the calibration error, each (b/15, (b+1)/15]; confidence (n,) in [0,1] and correct (n,) bool."""
+    place = bins_of(confidence)
+    n = np.bincount(place, minlength=BINS)
     held = n > 0
-    total = np.bincount(place, weights=confidence, minlength=bins)[held]
-    right = np.bincount(place, weights=correct, minlength=bins)[held]
+    total = np.bincount(place, weights=confidence, minlength=BINS)[held]
+    right = np.bincount(place, weights=correct, minlength=BINS)[held]
     return Reliability(total / n[held], right.astype(np.int64), n[held].astype(np.int64))

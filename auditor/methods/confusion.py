@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from auditor.bounds.statistics import tally
 from auditor.types import Array
 
 
@@ -27,9 +28,8 @@ class Recalls:
 
 def recalls(labels: Array, predicted: Array) -> Recalls:
     """Recall of every class that has samples, from (n,) labels >= 0 and (n,) predictions."""
-    classes, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    right = np.bincount(place, weights=labels == predicted, minlength=len(classes))
-    return Recalls(classes.astype(np.int64), right.astype(np.int64), counts.astype(np.int64))
+    classes, n, right = tally(labels, predicted)
+    return Recalls(classes, right, n)
 
 
 def confusions(labels: Array, predicted: Array) -> Array:

@@ -226,7 +226,7 @@ def duplicate_notes(evidence: Evidence, pairs: Pairs, family: Array) -> tuple[st
     involved, count = int(np.sum(family >= 0)), len(family)
     if not involved:
         return (f"None of the {count} images is a near duplicate of another.",)
-    told = f"{involved} of {count} images are near duplicates of another, in {len(np.unique(family[family >= 0]))} groups."
+    told = f"{involved} of {count} images are near duplicates of another; groups: {len(np.unique(family[family >= 0]))}."
     split = np.flatnonzero(differing(evidence, pairs))
     if not len(split):
         return (told,)

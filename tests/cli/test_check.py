@@ -156,3 +156,15 @@ def test_scipys_distributions_are_not_loaded(audit: Path) -> None:
     command = [sys.executable, "-c", code, str(audit), "--policy", str(audit.parent / "policy.toml")]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_reader_that_goes_away_is_no_failed_gate(tmp_path: Path) -> None:
+    """`auditor probes explain NAME | true` must not end with 1."""
+    script = "import sys; from auditor.cli import main; sys.argv = ['auditor', 'probes', 'list', '--json']; main()"
+    running = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout is not None
+    assert running.stderr is not None
+    running.stdout.close()
+    running.stderr.read()
+    running.stderr.close()
+    assert running.wait(timeout=60) in (0, 141)

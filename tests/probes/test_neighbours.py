@@ -110,7 +110,7 @@ def test_near_duplicates_are_counted_shown_and_their_labels_compared() -> None:
     assert column[[7, 31]].tolist() == [31, 7]
     assert column[30] in (4, 12)
     assert int(np.isfinite(column).sum()) == 5
-    assert any("5 of 40 images are near duplicates of another, in 2 groups." in note for note in found.notes)
+    assert any("5 of 40 images are near duplicates of another; groups: 2." in note for note in found.notes)
     assert not any("suspect" in note for note in found.notes)
     data.labels[30] = 1
     data.labels[31] = data.labels[7]

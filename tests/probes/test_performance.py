@@ -8,8 +8,6 @@ import pytest
 
 from auditor.bounds import clopper_pearson
 from auditor.evidence.predictions import Predictions
-from auditor.methods.calibration import reliability
-from auditor.methods.confusion import confusions, matrix, most_confused, recalls
 from auditor.probe import Results, about
 from auditor.probes.performance import Performance
 from auditor.types import Array, Finding
@@ -191,19 +189,6 @@ def test_slices_are_counted_apart_and_long_columns_are_left_out() -> None:
     assert not [f for f in many.figures if f.name.startswith("slice")]
 
 
-def test_reliability_by_brute_force() -> None:
-    rng = np.random.default_rng(3)
-    confidence = np.concatenate([rng.uniform(0, 1, 500), [0, 1, 1 / 15, 2 / 3]])
-    correct = rng.random(504) < confidence
-    found = reliability(confidence, correct)
-    expected = []
-    for b in range(15):
-        inside = (confidence > b / 15) & (confidence <= (b + 1) / 15) | ((b == 0) & (confidence == 0))
-        expected.append((confidence[inside].mean(), correct[inside].sum(), inside.sum()))
-    np.testing.assert_allclose(np.stack([found.confidence, found.right, found.n], 1), expected, rtol=1e-12)
-    assert found.n.sum() == 504
-
-
 def test_the_reliability_diagram_holds_the_bins() -> None:
     labels, scores = np.array([0, 0, 0, 1]), one_hot([0, 0, 1, 1], 2, 3.0)
     found = conclude(scores, labels)
@@ -214,24 +199,6 @@ def test_the_reliability_diagram_holds_the_bins() -> None:
     assert diagonal["dashed"]
     right, wrong = figure(found, "confidence").data["series"]
     assert (sum(right["counts"]), sum(wrong["counts"])) == (3, 1)
-
-
-def test_confusion_maths_by_brute_force() -> None:
-    rng = np.random.default_rng(4)
-    labels, predicted = rng.integers(0, 7, 200), rng.integers(0, 9, 200)
-    pairs = confusions(labels, predicted)
-    for a, b, count in pairs.tolist():
-        assert count == np.sum((labels == a) & (predicted == b))
-        assert a != b
-    assert pairs[:, 2].sum() == np.sum(labels != predicted)
-    by_class = recalls(labels, predicted)
-    for c, right, n in zip(by_class.classes, by_class.right, by_class.n, strict=True):
-        assert (right, n) == (np.sum((labels == c) & (predicted == c)), np.sum(labels == c))
-    assert matrix(labels, predicted, np.array([1, 8])).tolist() == [
-        [np.sum((labels == a) & (predicted == b)) for b in (1, 8)] for a in (1, 8)
-    ]
-    assert most_confused(np.array([[3, 1, 9], [1, 2, 5], [7, 8, 4]]), 4).tolist() == [1, 2, 3]
-    assert confusions(np.array([1, 2]), np.array([1, 2])).shape == (0, 3)
 
 
 def test_scores_that_are_not_finite_are_refused() -> None:

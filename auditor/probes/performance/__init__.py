@@ -142,5 +142,5 @@ def weakest(by_class: Recalls, names: Sequence[str]) -> list[str]:
     told = [f"The weakest of {len(order)} classes are {said[0]} and {said[1]}."]
     few = int(np.sum(by_class.n < FEW))
     if few:
-        told.append(f"{few} of {len(order)} classes have fewer than {FEW} images: their recall is little more than chance.")
+        told.append(f"{few} of {len(order)} classes have fewer than {FEW} images: their recall by itself says little.")
     return told

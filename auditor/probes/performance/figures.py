@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from auditor.bounds import clopper_pearson
-from auditor.methods.calibration import BINS, reliability
+from auditor.bounds.statistics import BINS
+from auditor.methods.calibration import reliability
 from auditor.methods.confusion import Recalls, matrix, most_confused
 from auditor.probes.performance.labelled import Labelled
 from auditor.types import Array, Figure, Json
