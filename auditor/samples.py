@@ -9,7 +9,7 @@ from auditor.dataset import Dataset
 from auditor.evidence import Evidence
 from auditor.types import Array
 
-TILE, COLUMNS, MOST_TILES, INPUTS = 48, 32, 2048, 8
+TILE, COLUMNS, MOST_TILES, INPUTS, SMALL = 48, 32, 2048, 8, 64
 
 
 def sample_table(dataset: Dataset, evidence: Evidence) -> dict[str, Array]:
@@ -59,7 +59,7 @@ def sample_index(evidence: Evidence) -> dict[str, object]:
 
 
 def sample_pictures(dataset: Dataset, evidence: Evidence) -> dict[str, Array]:
-    """Artifact -> array: sprite.jpg (tiles of 48 px, 32 a row) and inputs-*.png."""
+    """Artifact -> array: sprite.jpg (tiles of 48 px, 32 a row) and inputs-*.jpg (.png where small)."""
     shown = np.sort(evidence.chosen(MOST_TILES))
     rows = -(-len(shown) // COLUMNS)
     sprite = np.full((rows * TILE, COLUMNS * TILE, 3), 127, dtype=np.uint8)
@@ -69,5 +69,5 @@ def sample_pictures(dataset: Dataset, evidence: Evidence) -> dict[str, Array]:
     pictures: dict[str, Array] = {"sprite.jpg": sprite}
     first = evidence.chosen(INPUTS)
     for place, picture in enumerate(dataset.pixels(first)):
-        pictures[f"inputs-{place}.png"] = np.asarray(picture)
+        pictures[f"inputs-{place}.{'jpg' if max(picture.shape) > SMALL else 'png'}"] = np.asarray(picture)
     return pictures

@@ -34,8 +34,8 @@ ROBUST, FOOL = 0, 1
 GAIN = 10
 """By how much the shown difference is enlarged."""
 
-LOSSLESS = 256
-"""Pixels: pictures up to this side are kept as PNG, so that what is shown is what fools."""
+LOSSLESS, SMALL = 256, 64
+"""Pixels: up to the first side fooling pictures are PNG, so that what is shown is what fools; up to the second the others too."""
 
 SWEPT = ("fgsm", "pgd", "fgsm_8bit", "pgd_8bit")
 
@@ -250,8 +250,9 @@ def gallery(rows: State, index: Array, evidence: Evidence, seen: Predictions) ->
         original = evidence.dataset.pixels([p])[0]
         change = picture.astype(np.int16) - original.astype(np.int16)
         shown = (original, picture, np.clip(128 + GAIN * change, 0, 255).astype(np.uint8))
-        suffix = "png" if max(original.shape[:2]) <= LOSSLESS else "jpg"
-        files = (f"original-{number}.{suffix}", f"fooled-{number}.{suffix}", f"difference-{number}.{suffix}")
+        side = max(original.shape[:2])
+        suffix, plain = ("png" if side <= most else "jpg" for most in (LOSSLESS, SMALL))
+        files = (f"original-{number}.{plain}", f"fooled-{number}.{suffix}", f"difference-{number}.{plain}")
         artifacts.update(zip(files, shown, strict=True))
         labels = (
             f"{evidence.names[int(seen.predicted[p])]} {seen.confidence[p]:.0%}",

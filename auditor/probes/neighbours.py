@@ -165,7 +165,7 @@ def cell(evidence: Evidence, query: int, position: int, said: str, artifacts: di
     """A neighbour with its class, its distance, and whether it is of another class than the query."""
     labels = evidence.dataset.labels
     other = labels[query] >= 0 and labels[position] >= 0 and labels[query] != labels[position]
-    note = f"{said}, another class" if other else said
+    note = f"{said}, another class" if other and (labels == labels[query]).sum() > 1 else said
     return {"file": picture(evidence, position, artifacts), "label": name_of(evidence, position), "note": note}
 
 
@@ -183,7 +183,8 @@ def gallery(probe: Neighbours, evidence: Evidence, thumbs: Array, artifacts: dic
         both = zip(plain[row].tolist(), apart[row].tolist(), strict=True)
         cells += [cell(evidence, query, p, f"pixels {d:.3g}/255", artifacts) for p, d in both]
         same = sum(int(labels[p] == labels[query]) for p, _ in near)
-        note = f"{same} of {k} of its class" if labels[query] >= 0 else ""
+        alone = labels[query] < 0 or (labels == labels[query]).sum() < 2
+        note = "" if alone else f"{same} of {k} of its class"
         rows.append({"label": evidence.dataset.samples[query].name, "note": note, "sample": query, "cells": cells})
     columns = ["image", *(f"nearest {i + 1}" for i in range(k)), *(f"by pixels {i + 1}" for i in range(plain.shape[1]))]
     caption = (

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from auditor.evidence import Evidence, Predictions
     from auditor.target import Target
 
-SHOWN = 16
-"""Rows of the gallery."""
 PIXELATED = 64
 """Images of at most this side are shown with visible pixels."""
+SHOWN, SHOWN_LARGE = 16, 8
+"""Rows of the gallery: of such images, and of larger ones, whose pictures fill the page."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,8 @@ class Occlusion(Probe):
         self, target: Target, evidence: Evidence, rows: Mapping[str, Array], chosen: Array
     ) -> tuple[Figure, dict[str, Array]]:
         """The gallery of maps, and its artifacts."""
-        shape, shown = target.input_shape[1:], min(SHOWN, len(chosen))
+        shape = target.input_shape[1:]
+        shown = min(SHOWN if max(shape) <= PIXELATED else SHOWN_LARGE, len(chosen))
         window, stride = self.pixels(target.input_shape)
         drops, covered = (
             spread(torch.from_numpy(rows[name][:shown]), (shape[0], shape[1]), window, stride).numpy()

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from auditor.evidence import Evidence, Predictions
     from auditor.target import Target
 
-SHOWN = 16
-"""Rows of the gallery."""
 PIXELATED = 64
 """Images of at most this side are shown with visible pixels."""
+SHOWN, SHOWN_LARGE = 16, 8
+"""Rows of the gallery: of such images, and of larger ones, whose pictures fill the page."""
 MOST_BYTES = 3_000_000
 """Of raw maps kept as an artifact."""
 HIGH = 0.5
@@ -124,7 +124,7 @@ class Saliency(Probe):
         self, target: Target, evidence: Evidence, rows: Mapping[str, Array], chosen: Array
     ) -> tuple[Figure, dict[str, Array]]:
         """The gallery of maps, and its artifacts."""
-        shown = min(SHOWN, len(chosen))
+        shown = min(SHOWN if max(target.input_shape[1:]) <= PIXELATED else SHOWN_LARGE, len(chosen))
         kept = min(shown, max(1, MOST_BYTES // rows["gradient"][0].nbytes))
         artifacts: dict[str, Array] = {"saliency.npy": rows["gradient"][:kept]}
         lines = []
