@@ -22,7 +22,7 @@ SHOTS = (
     ("listing", "", "main"),
 )
 """File -> (report, section)."""
-WIDTH, TALLEST = 1280, 900
+WIDTH, TALLEST, MARGIN = 1280, 900, 24
 
 
 def main() -> int:
@@ -53,9 +53,14 @@ def main() -> int:
                 page.wait_for_function("e => 'mounted' in e.dataset", arg=chart)
             place.scroll_into_view_if_needed()
             raw = given.out / f"{file}.png"
-            place.screenshot(path=str(raw))
+            box = place.evaluate(
+                "e => { const b = e.getBoundingClientRect(); return [b.x + scrollX, b.y + scrollY, b.width, b.height] }"
+            )
+            left, top = max(0, box[0] - MARGIN), max(0, box[1] - MARGIN)
+            clip = {"x": left, "y": top, "width": box[2] + 2 * MARGIN, "height": min(box[3] + 2 * MARGIN, TALLEST)}
+            page.screenshot(path=str(raw), clip=clip, full_page=True)
             with Image.open(raw) as image:
-                shown = image.convert("RGB").crop((0, 0, image.width, min(image.height, TALLEST)))
+                shown = image.convert("RGB")
             shown.quantize(256, dither=Image.Dither.NONE).save(raw, optimize=True)
             print(raw)
         browser.close()
