@@ -16,13 +16,13 @@ from auditor import folder as folders
 from auditor.config import Settings, load_config
 from auditor.dataset import Dataset, first_shape, open_dataset
 from auditor.gate import require_known
+from auditor.job import Job, execute
 from auditor.methods.attribute import attribute
 from auditor.ops.batching import images_at_once
 from auditor.plan import SHARD, Plan
 from auditor.preprocess import Preprocess
 from auditor.probe import Probe
 from auditor.probes import configured, named, registry
-from auditor.run import Job, execute
 from auditor.store import read_audit, read_verdict, require_writable
 from auditor.stream import Progress, silent
 from auditor.target import Target, load_target

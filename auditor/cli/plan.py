@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection
 
 import torch
 
+from auditor.job import Job, unmet
 from auditor.probe import Probe
-from auditor.run import Job, unmet
 from auditor.target import Target
 
 MOST = 16

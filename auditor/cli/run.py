@@ -12,8 +12,8 @@ from auditor.cli.plan import print_plan
 from auditor.cli.progress import Bars
 from auditor.config import Settings, load_config
 from auditor.errors import ConfigError
+from auditor.job import Job
 from auditor.preprocess import Geometry, Preprocess
-from auditor.run import Job
 from auditor.store import require_writable
 from auditor.types import Verdict
 

@@ -125,3 +125,42 @@ def test_the_listing_links_every_audit(folder: Path, visit: Any) -> None:
     assert seen.dialogs == []
     seen.page.locator(".audits a").first.click()
     seen.page.wait_for_selector("#verdict")
+
+
+def test_a_real_audit_with_hostile_class_and_file_names_opens_whole_and_inert(tmp_path: Path, visit: Any) -> None:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from auditor import api
+    from auditor.preprocess import Geometry, Preprocess
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 6, 5, padding=2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(6, 3)
+        )  # fmt: skip
+    model.classes = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", '" onload="alert(3)']
+    rng = np.random.default_rng(0)
+    (tmp_path / "data").mkdir()
+    rows = ["path,label,class_name,<b onclick=alert(5)>"]
+    for i in range(24):
+        name = f"<svg onload=alert(4)>{i}.png"
+        Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(tmp_path / "data" / name)
+        rows.append(f"{name},{i % 3},,<i>{i % 2}</i>")
+    (tmp_path / "data" / "m.csv").write_text("\n".join(rows) + "\n")
+    preprocess = Preprocess(Geometry("RGB", (12, 12)), (0.5,) * 3, (0.25,) * 3)
+    audit = api.run(
+        model, str(tmp_path / "data" / "m.csv"), preprocess=preprocess, profile="quick", device="cpu", out=tmp_path / "reports" / "x",
+        config={"gate": {"rules": [{"measure": "performance.top1", "at_least": 0.99}]}},
+    )  # fmt: skip
+    assert {s.status for s in audit.record.sections.values()} == {"done"}
+    seen = visit(audit.index)
+    seen.show_all()
+    for position in range(24):
+        seen.page.evaluate(f"location.hash = 'sample={position}'")
+        seen.page.wait_for_selector("dialog[open]")
+    assert (seen.dialogs, seen.complaints, seen.outside()) == ([], [], [])
+    assert seen.page.locator("main svg[onload], main b, main i, img[onerror]").count() == 0
+    assert seen.page.evaluate("[...document.images].every((i) => i.complete && i.naturalWidth > 0)")
+    assert "<img src=x onerror=alert(1)>" in seen.page.inner_text("body")

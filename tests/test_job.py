@@ -1,0 +1,135 @@
+"""From target, data and probes to a folder: what applies, what fails, what is written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from auditor import api
+from auditor.errors import ConfigError
+from auditor.job import in_order
+from auditor.preprocess import Geometry, Opaque, Preprocess
+from auditor.probe import Probe
+from auditor.types import Finding
+
+PREPROCESS = Preprocess(Geometry("RGB", (16, 16), None, "nearest"), (0.5,) * 3, (0.25,) * 3)
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.conv(x).relu().mean((2, 3)))
+
+
+def net() -> Net:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Net()
+
+
+def images(n: int = 30) -> Any:
+    return np.random.default_rng(0).integers(0, 256, (n, 16, 16, 3), dtype=np.uint8)
+
+
+def audited(tmp_path: Path, labels: Any = None, *, preprocess: Any = PREPROCESS, **options: Any) -> api.Audit:
+    options = {"profile": "quick", "device": "cpu", "out": tmp_path / "x"} | options
+    return api.run(net(), (images(), labels), preprocess=preprocess, **options)
+
+
+def test_without_labels_what_needs_them_does_not_apply_and_the_rest_runs(tmp_path: Path) -> None:
+    audit = audited(tmp_path)
+    assert (audit["performance"].status, audit["performance"].reason) == (
+        "not_applicable",
+        "it needs labels, and no sample has one",
+    )
+    others = {name: s.status for name, s in audit.record.sections.items() if name != "performance"}
+    assert set(others.values()) == {"done"}, others
+
+
+def test_the_task_features_runs_what_needs_no_scores(tmp_path: Path) -> None:
+    audit = audited(tmp_path, np.arange(30) % 3, task="features")
+    done = {name for name, s in audit.record.sections.items() if s.status == "done"}
+    assert done == {"filters", "patches", "neighbours", "embedding", "inversion"}
+    assert all("--task features" in audit[name].reason for name in ("performance", "occlusion", "saliency", "adversarial"))
+
+
+def test_an_opaque_preprocessing_leaves_out_what_bounds_pixels(tmp_path: Path) -> None:
+    def prepare(image: Any) -> Tensor:
+        return torch.from_numpy(np.asarray(image, dtype=np.float32)).permute(2, 0, 1) / 255
+
+    audit = audited(tmp_path, np.arange(30) % 3, preprocess=Opaque(prepare))
+    assert audit["adversarial"].status == audit["inversion"].status == "not_applicable"
+    assert "opaque" in audit["adversarial"].reason
+    assert audit["performance"].status == audit["occlusion"].status == "done"
+    assert {s.status for s in audit.record.sections.values()} == {"done", "not_applicable"}
+
+
+def test_a_model_without_maps_has_no_patches(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(768, 3))
+    audit = api.run(model, (images(), None), preprocess=PREPROCESS, profile="quick", device="cpu", out=tmp_path / "x")
+    assert audit["patches"].status == audit["filters"].status == "not_applicable"
+    assert "failed" not in {s.status for s in audit.record.sections.values()}
+
+
+def test_a_folder_holds_what_it_says_and_nothing_of_the_machine(tmp_path: Path) -> None:
+    audit = audited(tmp_path, np.arange(30) % 3, probes=["performance", "patches"])
+    import hashlib
+
+    for path, digest in audit.record.files.items():
+        assert hashlib.sha256((audit.path / path).read_bytes()).hexdigest() == digest, path
+    text = (audit.path / "audit.json").read_text()
+    assert str(tmp_path) not in text
+    assert json.loads(text)["schema_version"] == 1
+    assert set(json.loads(text)["sections"]["performance"]["values"]["top1"]) >= {
+        "value",
+        "unit",
+        "n",
+        "low",
+        "high",
+        "kind",
+        "k",
+    }
+    ledger = json.loads(text)["dataset"]
+    assert ledger["listed"] == ledger["ok"] + ledger["normalised"] + ledger["quarantined"] == 30
+    assert sorted(p.name for p in audit.path.iterdir()) == [
+        "artifacts", "audit.json", "gate.json", "index.html", "junit.xml", "predictions.parquet", "run.json", "summary.md",
+    ]  # fmt: skip
+
+
+def test_other_seeds_and_batches_are_other_plans(tmp_path: Path) -> None:
+    keys = set()
+    for i, more in enumerate(({}, {"seed": 1}, {"batch": 7})):
+        audit = audited(tmp_path / str(i), np.arange(30) % 3, probes=["performance"], **more)
+        keys.add(audit.record.provenance["key"])
+    assert len(keys) == 3
+
+
+@dataclass(frozen=True)
+class Stub(Probe):
+    title: ClassVar[str] = "Stub"
+
+    def conclude(self, *_: Any) -> Finding:
+        return Finding("done")
+
+
+def stub(name: str, *reads: str) -> Any:
+    kind = type(name, (Stub,), {"reads": reads, "id": classmethod(lambda cls: name)})
+    return kind()
+
+
+def test_probes_come_after_those_they_read_and_a_circle_is_told() -> None:
+    names = [p.id() for p in in_order([stub("c", "b"), stub("a"), stub("b", "a", "gone")])]
+    assert names.index("a") < names.index("b") < names.index("c")
+    with pytest.raises(ConfigError, match="circle"):
+        in_order([stub("a", "b"), stub("b", "a")])
