@@ -154,3 +154,13 @@ def test_it_explains_itself() -> None:
     said = about(Adversarial)
     assert all((said.asks, said.formula, said.read, said.misleads))
     assert Adversarial.id() == "adversarial"
+
+
+def test_a_named_class_is_led_to_and_one_beyond_the_model_is_refused() -> None:
+    target, facts = world()
+    found = concluded(Adversarial(images=8, fooling_images=6, max_iterations=400, towards=(1,)), target, facts)
+    for row in found.figures[1].data["rows"]:
+        already = facts.predictions.predicted[row["sample"]] == 1
+        assert row["label"] == ("towards no" if already else "towards yes")
+    with pytest.raises(ValueError, match=r"within 0\.\.1"):
+        Adversarial(images=2, fooling_images=1, towards=(7,)).study(target, facts)
