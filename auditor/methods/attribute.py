@@ -9,10 +9,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from auditor.errors import UsageError
+from auditor.methods.gradcam import gradcam
+from auditor.methods.guided import deconvnet, guided_backprop
 from auditor.methods.inputs import TargetClass, evaluating
 from auditor.methods.integrated_gradients import integrated_gradients
 from auditor.methods.occlusion import occlusion
-from auditor.methods.saliency import saliency
+from auditor.methods.saliency import gradient_x_input, saliency
 from auditor.methods.smoothgrad import smoothgrad
 
 METHODS: dict[str, Callable[..., Any]] = {
@@ -20,6 +22,10 @@ METHODS: dict[str, Callable[..., Any]] = {
     "saliency": saliency,
     "integrated_gradients": integrated_gradients,
     "smoothgrad": smoothgrad,
+    "gradient_x_input": gradient_x_input,
+    "guided_backprop": guided_backprop,
+    "deconvnet": deconvnet,
+    "gradcam": gradcam,
 }
 """Name -> method(model, inputs, target, **params)."""
 
@@ -39,6 +45,14 @@ def attribute(model: nn.Module, inputs: Tensor, target: TargetClass, method: str
                                            signed; sums to S(x) - S(baseline) (Sundararajan 2017)
         smoothgrad             (N,C,H,W)   samples=16, sigma=0.15 (of the image's range), seed=0
                                            signed; mean gradient over noisy copies (Smilkov 2017)
+        gradient_x_input       (N,C,H,W)   batch
+                                           signed; x dS/dx (Shrikumar 2016)
+        guided_backprop        (N,C,H,W)   batch
+                                           signed; on every rectifying operation of the forward (Springenberg 2015)
+        deconvnet              (N,C,H,W)   batch
+                                           signed; likewise (Zeiler & Fergus 2014)
+        gradcam                (N,H,W)     layer (the last maps, or tokens, on which the score depends), batch
+                                           at least 0 (Selvaraju 2017)
 
     `batch`: images (or windows, or steps) in one forward; by the image's size and the device where it is not given.
     Raises UsageError for an unknown method or parameter, a class that the model does not have, or inputs of another shape.

@@ -30,3 +30,8 @@ def gradient(model: nn.Module, inputs: Tensor, target: TargetClass, *, batch: in
 def saliency(model: nn.Module, inputs: Tensor, target: TargetClass, *, batch: int | None = None) -> Tensor:
     """(N,H,W) max over the channels of |dS/dx|, of `inputs` (N,C,H,W) at the pre-softmax score of `target`."""
     return gradient(model, inputs, target, batch=batch).abs().amax(1)
+
+
+def gradient_x_input(model: nn.Module, inputs: Tensor, target: TargetClass, *, batch: int | None = None) -> Tensor:
+    """(N,C,H,W) x dS/dx (Shrikumar 2016): what each normalised pixel would contribute if the score were linear in all of them."""
+    return inputs.detach() * gradient(model, inputs, target, batch=batch)
