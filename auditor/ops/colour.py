@@ -50,6 +50,13 @@ def diverging(values: Array, limit: float) -> Array:
     return _coloured((scaled + 1) / 2, _DIVERGING)
 
 
+def signed(values: Array, limit: float) -> Array:
+    """uint8 (H,W,3) of signed maps (C,H,W), C 1 or 3: mid-grey at 0, channel by channel, full at `limit` either way."""
+    scaled = np.asarray(values, dtype=np.float64) / limit if limit > 0 else np.zeros(np.shape(values))
+    pixels = np.asarray(np.round(127.5 + 127.5 * np.clip(scaled, -1, 1)), dtype=np.uint8).transpose(1, 2, 0)
+    return three(pixels)
+
+
 def overlay(picture: Array, colours: Array, *, weight: float = 0.55) -> Array:
     """uint8 (H,W,3): `colours` over the grey of a uint8 `picture` (H,W,3)."""
     grey = picture.astype(np.float64) @ np.array([0.299, 0.587, 0.114])

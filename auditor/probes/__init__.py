@@ -19,6 +19,7 @@ CHAPTERS = (
     "patches",
     "occlusion",
     "saliency",
+    "guided_backprop",
     "neighbours",
     "embedding",
     "inversion",
