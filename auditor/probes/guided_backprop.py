@@ -46,7 +46,9 @@ class GuidedBackprop(Probe):
     Read: Sharp outlines are what excites the units on the way, and the colours are the direction in which a pixel raises the
         score (mid-grey is none). Use it to see what a unit or class is sensitive to, beside the plain gradient.
     Misleads: Guided backprop comes close to painting the edges of the image: where the control column looks alike, the map says
-        little of what the model has learned (Adebayo 2018; Nie 2018). It is never gated. Every picture has its own scale.
+        little of what the model has learned (Adebayo 2018; Nie 2018). It is never gated. Deconvnet uses nothing of the
+        forward but the switches of max-pooling: in a network without them its map is the same for every image. Every picture has
+        its own scale.
     """
 
     title: ClassVar[str] = "Guided backprop"
