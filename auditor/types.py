@@ -186,6 +186,18 @@ class Verdict:
     policy_digest: str = ""
 
 
+VERDICTS: Mapping[str, str] = {
+    "pass": "Pass",
+    "warn": "Pass, with warnings",
+    "fail": "Fail",
+    "incomplete": "Incomplete",
+    "inconclusive": "Inconclusive",
+    "not_gated": "Not gated",
+    "waived": "Waived",
+}
+"""A verdict, of a rule or of the whole, as a reader sees it."""
+
+
 def is_finite(value: float | None) -> bool:
     """True for a real, finite number: what is not one never passes a rule."""
     return value is not None and bool(np.isfinite(value))

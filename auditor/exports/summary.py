@@ -5,19 +5,10 @@ from __future__ import annotations
 import math
 import re
 
-from auditor.types import AuditRecord, Outcome, Value, Verdict
+from auditor.types import VERDICTS, AuditRecord, Outcome, Value, Verdict
 
 MOST_RULES, MOST_FIGURES, MOST_BYTES = 100, 60, 1_000_000
 """Rows of either table, and the whole: GitHub drops a summary above 1 MiB."""
-WORDS = {
-    "pass": "Pass",
-    "warn": "Pass, with warnings",
-    "fail": "Fail",
-    "incomplete": "Incomplete",
-    "inconclusive": "Inconclusive",
-    "not_gated": "Not gated",
-    "waived": "Waived",
-}
 ORDER = ("fail", "incomplete", "inconclusive", "warn", "waived", "pass")
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~$@])")
@@ -36,7 +27,7 @@ def escaped(text: object, *, longest: int = 600) -> str:
 def summary(record: AuditRecord, verdict: Verdict) -> str:
     """The document: verdict, why, the rules, the figures; under 1 MiB."""
     parts = [
-        f"## {WORDS[verdict.verdict]}: {escaped(record.name, longest=120)}",
+        f"## {VERDICTS[verdict.verdict]}: {escaped(record.name, longest=120)}",
         escaped(verdict.why),
         *rules(verdict),
         *values(record),
@@ -52,7 +43,7 @@ def rules(verdict: Verdict) -> list[str]:
     if not verdict.outcomes:
         return []
     listed = sorted(verdict.outcomes, key=lambda outcome: ORDER.index(outcome.verdict))
-    rows = [f"| {WORDS[o.verdict]} | {escaped(o.id, longest=200)} | {told(o)} |" for o in listed[:MOST_RULES]]
+    rows = [f"| {VERDICTS[o.verdict]} | {escaped(o.id, longest=200)} | {told(o)} |" for o in listed[:MOST_RULES]]
     table = "\n".join(["| verdict | figure | why |", "| --- | --- | --- |", *rows])
     return [table, *more(len(listed) - MOST_RULES, "rules")]
 

@@ -10,8 +10,9 @@ from urllib.parse import quote
 from auditor import store
 from auditor.errors import StoreError
 from auditor.report import engine
-from auditor.report.page import NOT_GATED, VERDICTS, run_facts
+from auditor.report.page import NOT_GATED, run_facts
 from auditor.report.values import Shown, headline
+from auditor.types import VERDICTS
 
 
 @dataclass(frozen=True)

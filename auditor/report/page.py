@@ -14,7 +14,7 @@ from auditor.report.figures import Drawing, View
 from auditor.report.pictures import SAMPLES, Files, Picture, read_sprite
 from auditor.report.samples import Sample, Samples
 from auditor.report.values import Shown, all_shown, facts, headline
-from auditor.types import AuditRecord, Json, Outcome, Section, Stamp, Verdict
+from auditor.types import VERDICTS, AuditRecord, Json, Outcome, Section, Stamp, Verdict
 
 ORDER = (
     "performance",
@@ -42,15 +42,6 @@ ORDER = (
 )
 """The chapters; a probe that is not named here comes after those that are, by its id."""
 
-VERDICTS: Mapping[str, str] = {
-    "pass": "Pass",
-    "warn": "Pass, with warnings",
-    "fail": "Fail",
-    "incomplete": "Incomplete",
-    "inconclusive": "Inconclusive",
-    "not_gated": "Not gated",
-    "waived": "Waived",
-}
 STATUSES: Mapping[str, str] = {"done": "done", "not_applicable": "not applicable", "failed": "failed", "skipped": "not run"}
 MOST_SHOWN = 12
 NOT_GATED = Verdict("not_gated", 0, "No rules were given, so nothing was judged.")
