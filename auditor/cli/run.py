@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -235,7 +236,8 @@ def run_request(request: Request, *, force: bool = False) -> int:
             job.target.restore()
     from auditor.report import render_listing
 
-    render_listing(out.parent)
+    if render_listing(out.parent) is None:
+        print(f"        {out.parent / 'index.html'} is not ours and was kept: no list of audits was written", file=sys.stderr)
     verdict = audit.verdict
     assert verdict is not None
     print_verdict(audit, verdict)

@@ -65,15 +65,21 @@ def entry(folder: Path) -> Entry:
     )
 
 
-def render_listing(folder: Path) -> Path:
-    """Write `folder`/index.html over the audits in its sub-folders, newest first, and return its path."""
-    found = [entry(path.parent) for path in sorted(folder.glob("*/audit.json"))]
-    found.sort(key=lambda e: (-e.order, e.name))
-    html = (
-        engine.environment()
-        .get_template("listing.html")
-        .render(entries=found, style=engine.asset("app.css"), policy=engine.policy())
-    )
+MARK = '<meta name="generator" content="auditor listing">'
+"""In the page of every listing: an index.html without it is somebody else's."""
+
+
+def render_listing(folder: Path) -> Path | None:
+    """Write `folder`/index.html over the audits in its sub-folders, newest first, and return its path.
+
+    Writes nothing and returns None where an index.html stands there that is no listing of ours.
+    """
     target = folder / "index.html"
+    if target.exists() and MARK.encode() not in target.read_bytes()[:4096]:
+        return None
+    found = [entry(path.parent) for path in sorted(folder.glob("*/audit.json")) if not path.parent.name.startswith(".")]
+    found.sort(key=lambda e: (-e.order, e.name))
+    template = engine.environment().get_template("listing.html")
+    html = template.render(entries=found, style=engine.asset("app.css"), policy=engine.policy())
     store.write_bytes(target, html.encode("utf-8", "replace"))
     return target
