@@ -15,6 +15,7 @@ from torch import nn
 from auditor import folder as folders
 from auditor.config import Settings, load_config
 from auditor.dataset import Dataset, first_shape, open_dataset
+from auditor.errors import ConfigError
 from auditor.gate import require_known
 from auditor.job import Job, execute
 from auditor.methods.attribute import attribute
@@ -29,6 +30,10 @@ from auditor.target import Target, load_target
 from auditor.types import AuditRecord, Section, Verdict
 
 __all__ = ["Audit", "attribute", "open_audit", "run"]
+
+
+OPTIONS = ("weights", "model_args", "task", "classes_file", "label_map", "depth16", "device", "seed", "batch", "work")
+PROFILES = ("quick", "standard", "full")
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,23 @@ def chosen_probes(
     return probes, left_out
 
 
+def profile_of(name: str, settings: Settings) -> str:
+    """The built-in profile that a profile stands on. Raises ConfigError for one that is not known."""
+    if name in PROFILES:
+        return name
+    if name not in settings.profiles:
+        raise ConfigError(f"there is no profile {name!r}; the profiles are {', '.join([*PROFILES, *settings.profiles])}")
+    return "standard"
+
+
+def settings_for(profile: str, settings: Settings) -> dict[str, dict[str, Any]]:
+    """[probes] of audit.toml, under one's own profile with its probes laid over."""
+    merged = {name: dict(values) for name, values in settings.probes.items()}
+    for name, values in settings.profiles.get(profile, {}).items():
+        merged.setdefault(name, {}).update(values)
+    return merged
+
+
 def require_rules(settings: Settings) -> None:
     """Raise PolicyError for a rule on a figure that no probe has, before any work is done."""
     catalogue = {name: probe.measures for name, probe in registry().items()}
@@ -146,7 +168,7 @@ def run(
     data: Any,
     *,
     preprocess: Preprocess | Callable[..., Any] | None = None,
-    probes: Sequence[str | Probe] | None = None,
+    probes: str | Sequence[str | Probe] | None = None,
     out: str | Path = "reports/audit",
     config: str | Path | Mapping[str, Any] | Settings | None = None,
     profile: str = "standard",
@@ -163,10 +185,14 @@ def run(
 
     The model is left as it was found. Raises an AuditError of `auditor.errors`: nothing half-written stays in `out`.
     """
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown:
+        raise ConfigError(f"auditor.run has no option {unknown[0]!r}; beside its own parameters it takes {', '.join(OPTIONS)}")
     settings = config if isinstance(config, Settings) else load_config(config or {})
     out = Path(out)
     require_rules(settings)
-    chosen, left_out = chosen_probes(probes, settings.probes, profile)
+    wanted = [name.strip() for name in probes.split(",")] if isinstance(probes, str) else probes
+    chosen, left_out = chosen_probes(wanted, settings_for(profile, settings), profile_of(profile, settings))
     require_writable(out.parent)
     target = model if isinstance(model, Target) else open_target(model, preprocess, data, options)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,8 @@ SHARD = 256
 """Consecutive samples that make one unit of work, checkpoint and resume."""
 
 LIBRARIES = ("torch", "torchvision", "captum", "umap-learn", "openTSNE", "scikit-learn", "scipy", "numpy", "pillow")
+ZOOS = ("timm", "transformers")
+"""Counted where they are loaded: only then a model can come from them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Plan:
 def versions() -> dict[str, str]:
     """Library -> installed version."""
     found = {}
-    for name in ("auditor", *LIBRARIES):
+    for name in ("auditor", *LIBRARIES, *(zoo for zoo in ZOOS if zoo in sys.modules)):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, functional
 
 from auditor.errors import ConfigError
+from auditor.ops.fingerprint import fingerprint, without_addresses
 from auditor.types import Array, Json
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
@@ -124,14 +125,14 @@ class Opaque:
         """Only the colour mode is known."""
         return Geometry("RGB" if self.channels == 3 else "L")
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """sha256 of the function's source and state, as far as Python shows them."""
-        return hashlib.sha256(f"{source_of(self.function)}|{self.function!r}|{self.channels}".encode()).hexdigest()
+        """sha256 of the function's source and state; another one in every process where Python does not show them."""
+        return hashlib.sha256(f"{fingerprint(self.function)}|{self.channels}".encode()).hexdigest()
 
     def describe(self) -> dict[str, Json]:
         """As the report shows it."""
-        return {"function": repr(self.function)[:400], "channels": self.channels, "opaque": True}
+        return {"function": without_addresses(repr(self.function))[:400], "channels": self.channels, "opaque": True}
 
     def __call__(self, image: Image.Image) -> Any:
         """(C,H,W) float of one image."""
@@ -140,16 +141,6 @@ class Opaque:
     def normalise(self, images: Tensor) -> Tensor:
         """Never called: what needs it does not apply here."""
         raise ConfigError("an opaque preprocessing cannot be split; give mean and std (auditor.Preprocess) instead")
-
-
-def source_of(function: Any) -> str:
-    """The source of a function or of its class; its qualified name where Python does not have it."""
-    for item in (function, type(function)):
-        try:
-            return inspect.getsource(item)
-        except (OSError, TypeError):
-            continue
-    return f"{type(function).__module__}.{type(function).__qualname__}"
 
 
 def two(size: Any) -> tuple[int, int]:
@@ -202,7 +193,9 @@ def from_steps(steps: list[Any], channels: int) -> Preprocess | None:
         elif kind == "CenterCrop":
             crop = two(step.size)
         elif kind == "Normalize":
-            mean, std = tuple(map(float, step.mean)), tuple(map(float, step.std))
+            mean, std = (tuple(np.atleast_1d(np.asarray(v, dtype=float)).tolist()) for v in (step.mean, step.std))
+            if len(mean) == len(std) == 1:  # one number stands for every channel
+                mean, std = mean * channels, std * channels
     if len(mean) not in (1, 3) or len(mean) != len(std):
         return None
     return Preprocess(Geometry("RGB" if len(mean) == 3 else "L", resize, crop, way), mean, std)

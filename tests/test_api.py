@@ -138,3 +138,26 @@ def test_importing_auditor_loads_no_torch() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
     with pytest.raises(AttributeError, match="magic"):
         _ = auditor.magic
+
+
+def test_a_mistaken_option_or_profile_is_told_and_ones_own_profile_is_heard(tmp_path: Path) -> None:
+    common = {"preprocess": PREPROCESS, "out": tmp_path / "x", "device": "cpu"}
+    with pytest.raises(ConfigError, match="no option 'sed'"):
+        auditor.run(Brightest(), data(), sed=3, **common)
+    with pytest.raises(ConfigError, match="there is no profile 'fast'"):
+        auditor.run(Brightest(), data(), profile="fast", **common)
+    own = {"profiles": {"mine": {"performance": {"gallery": 3}}}}
+    audit = auditor.run(Brightest(), data(), config=own, profile="mine", probes="performance", **common)
+    assert audit["performance"].parameters["gallery"] == 3
+
+
+def test_a_function_as_preprocessing_gives_the_same_audit_again_and_another_state_another(tmp_path: Path) -> None:
+    def prepare(k: float) -> Any:
+        return lambda image: torch.from_numpy(np.asarray(image, dtype=np.float32)).permute(2, 0, 1) * k
+
+    keys = []
+    for i, k in enumerate((1.0, 1.0, 50.0)):
+        audit = auditor.run(Brightest(), data(), preprocess=prepare(k), probes="performance", out=tmp_path / str(i), device="cpu")
+        keys.append(audit.record.provenance["key"])
+        assert "0x" not in (audit.path / "audit.json").read_text()
+    assert keys[0] == keys[1] != keys[2]

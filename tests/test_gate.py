@@ -189,7 +189,7 @@ NAN, INF = math.nan, math.inf
 )
 def test_no_figure_that_is_not_one_passes(value: Value) -> None:
     record = audit({"performance.top1": value})
-    for keys in ({"at_least": -1e9}, {"at_most": 1e9}):
+    for keys in ({"at_least": 0.0}, {"at_most": 1.0}):
         for more in ({}, {"on_inconclusive": "pass"}):
             found = gate(record, rule("performance.top1", **keys, **more))
             assert (found.verdict, found.exit_code) == ("inconclusive", 4)
@@ -211,7 +211,7 @@ def test_nothing_random_that_is_not_finite_passes_anything() -> None:
             high=[None, NAN, INF, -INF, 0.9][rng.integers(5)],
             flags=[(), ("void: x",)][rng.integers(2)],
         )
-        keys = [{"at_least": -1e9}, {"at_most": 1e9}][rng.integers(2)]
+        keys = [{"at_least": 0.0}, {"at_most": 1.0}][rng.integers(2)]
         decide = ["bounds", "point"][rng.integers(2)]
         more = {"on_inconclusive": ["inconclusive", "pass", "fail"][rng.integers(3)], "level": ["fail", "warn"][rng.integers(2)]}
         outcome = only(gate(audit({"performance.top1": value}), rule("performance.top1", **keys, **more), decide=decide))
@@ -360,3 +360,22 @@ def test_the_worst_class_is_named() -> None:
     values = {"performance.worst_class_recall": proportion(1, 3), "performance.recall.cat": proportion(1, 2)}
     by_counts = audit({**values, "performance.recall.dog": proportion(1, 3)})
     assert "the class is dog;" in only(gate(by_counts, asked, columns=COLUMNS)).sentence
+
+
+@pytest.mark.parametrize("line", [-3.0, 5.0, 95.0])
+def test_a_share_beyond_0_to_1_is_refused(line: float) -> None:
+    from auditor.config import load_config
+    from auditor.errors import PolicyError
+    from auditor.gate import require_known
+    from auditor.types import Measure
+
+    catalogue = {
+        "performance": (Measure("ece", "ECE", "share", "lower", "x."),),
+        "inversion": (Measure("psnr", "PSNR", "dB", "none", "x."),),
+    }
+    rules = load_config(
+        {"gate": {"rules": [{"measure": f"{m}", "at_most": line} for m in ("performance.ece", "inversion.psnr")]}}
+    ).gate.rules
+    with pytest.raises(PolicyError, match="between 0 and 1"):
+        require_known(rules[0], catalogue)
+    require_known(rules[1], catalogue)

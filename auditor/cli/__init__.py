@@ -38,6 +38,23 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def show_version(asked: bool) -> None:
+    """`auditor --version`."""
+    if asked:
+        from auditor import __version__
+
+        print(f"auditor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="print the version")] = False,
+) -> None:
+    """Audits a trained image model before it is released."""
+
+
 Model = Annotated[
     str | None,
     typer.Option(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from auditor.config import load_config
+from auditor.config import Settings, load_config
 from auditor.errors import ConfigError, PolicyError
 from auditor.folder import judge_folder, write_judgement
-from auditor.store import dumps
+from auditor.store import dumps, plain, read_audit
 from auditor.types import Outcome, Verdict
 
 WIDTH = len("INCONCLUSIVE")
@@ -26,11 +26,41 @@ def check(folder: Path, policy: Path | None, json_: bool, write: bool) -> int:
     settings = load_config(path)
     if not settings.gate.rules:
         raise PolicyError(f"{path} has no [[gate.rules]], so there is nothing to check; add at least one rule")
+    require_same_parameters(settings, folder)
     verdict = judge_folder(folder, settings.gate)
     if write:
         write_judgement(folder, verdict)
+        from auditor.report import render_listing
+
+        render_listing(folder.resolve().parent)
     print(dumps(verdict).decode() if json_ else told(verdict), end="" if json_ else "\n")
     return verdict.exit_code
+
+
+def require_same_parameters(settings: Settings, folder: Path) -> None:
+    """Raise where audit.toml sets a parameter of a probe that a rule names, and the audit was made with another.
+
+    Raises ConfigError for a parameter that the probe does not have, PolicyError for another value.
+    """
+    sections = read_audit(folder).sections
+    for probe in sorted({rule.probe for rule in settings.gate.rules}):
+        section = sections.get(probe)
+        if section is None or section.status == "skipped":
+            continue
+        for key, wanted in (settings.probes.get(probe) or {}).items():
+            if key not in section.parameters:
+                raise ConfigError(f"[probes.{probe}] has no parameter {key!r}; it has {', '.join(section.parameters) or 'none'}")
+            made = section.parameters[key]
+            if plain(wanted) != made and not (is_number(wanted) and is_number(made) and float(wanted) == float(made)):
+                raise PolicyError(
+                    f"[probes.{probe}] {key} = {wanted!r}, but the audit was made with {made!r}: "
+                    "its figures are of another setting; run the audit again, or take the line out"
+                )
+
+
+def is_number(value: object) -> bool:
+    """A number, not a truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def told(verdict: Verdict) -> str:

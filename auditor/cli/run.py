@@ -165,8 +165,8 @@ def prepare(request: Request, settings: Settings, bars: Bars) -> Job:
             )
     api.require_rules(settings)
     wanted = None if request.probes is None else [part.strip() for part in request.probes.split(",") if part.strip()]
-    profile = profile_of(request.profile, settings)
-    probes, left_out = api.chosen_probes(wanted, settings_for(request.profile, settings), profile)
+    profile = api.profile_of(request.profile, settings)
+    probes, left_out = api.chosen_probes(wanted, api.settings_for(request.profile, settings), profile)
     options: dict[str, Any] = {
         "weights": request.weights,
         "model_args": model_args(request.model_arg),
@@ -187,29 +187,6 @@ def prepare(request: Request, settings: Settings, bars: Bars) -> Job:
 def default_name(model: str) -> str:
     """A folder name from a model's spec."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(model).name).strip("-.") or "audit"
-
-
-PROFILES = ("quick", "standard", "full")
-
-
-def profile_of(name: str, settings: Settings) -> str:
-    """The built-in profile that a profile stands on."""
-    if name in PROFILES:
-        return name
-    own = dict(settings.profiles or {})
-    if name not in own:
-        raise ConfigError(f"there is no profile {name!r}; the profiles are {', '.join([*PROFILES, *own])}")
-    return "standard"
-
-
-def settings_for(profile: str, settings: Settings) -> dict[str, dict[str, Any]]:
-    """[probes] of audit.toml, under one's own profile with its probes laid over."""
-    merged_settings = {name: dict(values) for name, values in dict(settings.probes or {}).items()}
-    own = dict(settings.profiles or {}).get(profile, {})
-    for name, values in (own.model_dump() if hasattr(own, "model_dump") else dict(own)).items():
-        if isinstance(values, Mapping):
-            merged_settings.setdefault(name, {}).update(values)
-    return merged_settings
 
 
 def plan_request(request: Request) -> int:

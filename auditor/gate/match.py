@@ -59,6 +59,12 @@ def require_known(rule: Rule, catalogue: Mapping[str, Sequence[Measure]], others
     elif rule.name not in (measure.name for measure in catalogue[rule.probe]):
         wanted, listed = f"{rule.probe}.{rule.name}", [f"{probe}.{m.name}" for probe, of in catalogue.items() for m in of]
         raise PolicyError(unknown(rule, f"measure {wanted}", wanted, listed))
+    else:
+        unit = next(measure.unit for measure in catalogue[rule.probe] if measure.name == rule.name)
+        if unit in ("share", "probability") and not 0 <= rule.line <= 1:
+            raise PolicyError(
+                f"rule on {rule.probe}.{rule.name}: a {unit} lies between 0 and 1, got {rule.line:g}; write 5 % as 0.05"
+            )
 
 
 def case(rule: Rule, measure: Measure | None, scope: str, value: Value | None) -> Case:

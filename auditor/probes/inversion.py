@@ -111,7 +111,9 @@ def places(target: Target, count: int) -> tuple[Place, ...]:
     """At most `count` places in order of depth: spatial layers, any layers where none is spatial, then what the head is given."""
     chosen: tuple[str, ...] = ()
     if count > 1:
-        chosen = tuple(target.choose("spatial", count - 1)) or tuple(target.choose("any", count - 1))
+        chosen = tuple(target.choose("spatial", count - 1))
+        if len(chosen) < 2:  # a transformer has one map, its patch embedding, and then tokens
+            chosen = tuple(name for name in target.choose("any", count) if name != target.head)[-(count - 1) :] or chosen
     order = {call.name: call.order for call in target.trace}
     layers: list[Place] = [(name, name, "output") for name in sorted(dict.fromkeys(chosen), key=lambda name: order.get(name, 0))]
     return (*layers, (FEATURES, target.head, "input") if target.head else (FEATURES, "", "output"))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COMPARED, SHOWN, BLOCK = 16, 128, 256
 """Pixels: side of the thumbnails that are compared and of those that are shown; images read at one time."""
-PIXEL_NEIGHBOURS = 3
+PIXEL_NEIGHBOURS = 2
 MOST_PAIRS = 12
 """Pairs of near duplicates in the gallery."""
 AGREEMENT, DUPLICATE_OF = "neighbours.label_agreement", "neighbours.duplicate_of"
@@ -58,7 +58,7 @@ class Neighbours(Probe):
     profiles: ClassVar[Mapping[str, Mapping[str, Json]]] = {"quick": {"queries": 8}, "standard": {}, "full": {"queries": 16}}
 
     queries: int = 12
-    neighbours: int = 8
+    neighbours: int = 6
     """Shown beside each query."""
     agreeing: int = 5
     """Neighbours that label_agreement looks at."""

@@ -270,8 +270,8 @@ def notes(rows: Mapping[str, Array]) -> tuple[str, ...]:
     better = int(np.sum(own < control))
     told = (
         f"Hiding the most important cells first leaves a mean probability of {own.mean():.3f}, a random order "
-        f"{control.mean():.3f}; the map beats chance on {better} of {len(own)} images."
+        f"{control.mean():.3f}; the map's order is the better one on {better} of {len(own)} images."
     )
-    if own.mean() < control.mean() and better * 2 > len(own):
+    if bounds.clopper_pearson(better, len(own), 0.95)[0] > 0.5:  # a sign test at 5 %
         return (told,)
-    return (told, "Here the maps do not find what the predictions rest on: they should not be read as explanations.")
+    return (told, f"That is not shown to be better than chance (n = {len(own)}): do not read these maps as explanations.")

@@ -157,7 +157,9 @@ def warnings(record: AuditRecord, verdict: Verdict) -> tuple[str, ...]:
     if verdict.policy.get("decide") == "point":
         told.append("Rules were decided on point values, without regard to sampling error.")
     told += [f"{s.title} failed: {s.reason or 'see its section'}." for s in record.sections.values() if s.status == "failed"]
-    return tuple(dict.fromkeys(told))
+    rule = str(ledger.get("label_rule") or "-")
+    kept = [line for line in dict.fromkeys(told) if not line.endswith(f"labels meet logits {rule}")]  # said above already
+    return tuple(kept)
 
 
 def class_names(record: AuditRecord) -> tuple[str, ...]:

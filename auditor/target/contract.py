@@ -12,6 +12,10 @@ from auditor.errors import ContractError
 FEATURES_HINT = "audit it with --task features for the probes that need no class scores"
 
 
+RANDOM = "Its scores differ between two forwards of the same images: the forward is random, and its figures move by chance."
+"""The note of a model that is random in eval mode; what attacks it follows gradients of another draw."""
+
+
 def unwrapped(output: Any) -> tuple[Any, str]:
     """(the part that holds the scores, where it was): `.logits`, ["logits"], the first of a tuple, or the output itself."""
     if isinstance(output, Tensor):
@@ -42,7 +46,7 @@ def refusal(output: Any, batch: int) -> str | None:
     boxes = output[0] if isinstance(output, list) and output else output
     if isinstance(boxes, dict) and "boxes" in boxes:
         return "this is a detector (boxes, labels, scores)"
-    if isinstance(output, dict) and isinstance(output.get("out"), Tensor):
+    if isinstance(output, dict) and isinstance(output.get("out"), Tensor) and output["out"].ndim == 4:
         return f"this is a segmentation model ({described(output['out'])} in 'out')"
     if not isinstance(output, Tensor):
         return "these are no class scores"

@@ -125,6 +125,8 @@ def load_target(
         names, notes = tuple(map(str, given)) if isinstance(given, list | tuple) and given else None, []
         if weights is not None:
             notes += load_into(net, read_weights(Path(weights)))
+    if weights is not None:
+        notes.insert(0, f"Weights from the file {Path(weights).name}.")
     prepared = as_preparation(preprocess) or own
     if prepared is None:
         raise TargetError(
@@ -190,4 +192,9 @@ def inspect_model(model: nn.Module, images: Tensor, task: str) -> tuple[tuple[Ca
     if task == "features":
         return calls, 0, model, ()
     outputs, where, notes = contract.check(model, images)
-    return calls, outputs, contract.Scores(model) if where else model, notes
+    module = contract.Scores(model) if where else model
+    with torch.no_grad():
+        first, again = module(images), module(images)
+    if not torch.allclose(first.float(), again.float(), rtol=1e-3, atol=1e-5):
+        notes = (*notes, contract.RANDOM)
+    return calls, outputs, module, notes

@@ -14,6 +14,7 @@ from auditor.errors import ContractError, TargetError
 from auditor.preprocess import Opaque, Preprocess
 from auditor.target import contract
 from auditor.target.trace import Call, choose, first_tensor
+from auditor.target.weights import line
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Target:
     notes: tuple[str, ...] = ()
     _restore: Callable[[], None] = field(default=lambda: None, repr=False)
 
+    @property
+    def random(self) -> bool:
+        """Whether two forwards of the same images differed."""
+        return contract.RANDOM in self.notes
+
     def look(self, images: Tensor, layers: Sequence[str] = ()) -> Look:
         """One forward of normalised images (n,C,H,W), without gradients, with the outputs of `layers` (names of calls)."""
         kept: dict[str, Tensor] = {}
@@ -85,6 +91,11 @@ class Target:
         try:
             with torch.no_grad():
                 output = self.module(images) if self.task == "classification" else self.model(images)
+        except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError) as error:
+            raise ContractError(
+                f"the model fails on a batch {tuple(images.shape)}: {type(error).__name__}: {line(error)}; "
+                "correct the model, or give another --batch"
+            ) from error
         finally:
             for handle in handles:
                 handle.remove()

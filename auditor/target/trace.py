@@ -156,9 +156,13 @@ def shallowest(distinct: list[Call], count: int, calls: int) -> list[Call]:
 
 
 def half_done(call: Call, later: Call | None) -> bool:
-    """Whether a call is only the first part of an operation: a padding, or what the next call rectifies or normalises."""
+    """Whether a call is no whole operation: a padding, attention weights, or what the next call rectifies or normalises."""
     follows = later is not None and later.leaf and later.inputs == call.shape == later.shape
-    return "Pad" in call.kind or (follows and later is not None and later.kind.endswith(FOLLOWERS))
+    return (
+        "Pad" in call.kind
+        or call.kind in ("Softmax", "LogSoftmax")
+        or (follows and later is not None and later.kind.endswith(FOLLOWERS))
+    )
 
 
 def fits(shape: Shape, kind: str, side: tuple[int, int]) -> bool:

@@ -94,7 +94,8 @@ def test_robust_accuracy_of_a_linear_model_is_its_closed_form(epsilon: float) ->
     robust = margin > epsilon * w.abs().sum()
     assert 0 < int(robust.sum()) < COUNT
     value = found.values["robust_accuracy"]
-    assert (value.k, value.n, value.flags) == (int(robust.sum()), COUNT, ())
+    assert (value.k, value.n) == (int(robust.sum()), COUNT)
+    assert value.flags == (f"L-inf, epsilon {epsilon * 255:.3g}/255",)
     np.testing.assert_array_equal(found.columns["adversarial.robust"], robust.double().numpy())
 
 
@@ -164,3 +165,10 @@ def test_a_named_class_is_led_to_and_one_beyond_the_model_is_refused() -> None:
         assert row["label"] == ("towards no" if already else "towards yes")
     with pytest.raises(ValueError, match=r"within 0\.\.1"):
         Adversarial(images=2, fooling_images=1, towards=(7,)).study(target, facts)
+
+
+def test_a_random_forward_voids_the_figure() -> None:
+    target, facts = world()
+    target.random = True
+    value = concluded(Adversarial(images=8, fooling_images=0), target, facts).values["robust_accuracy"]
+    assert any(flag.startswith("void:") and "random" in flag for flag in value.flags)

@@ -18,6 +18,10 @@ from auditor.probes import registry
 PREPROCESS = Preprocess(Geometry("RGB", (12, 12)), (0.5,) * 3, (0.25,) * 3)
 
 
+LOAD = 4
+"""Forwards when a model is loaded: the trace, the contract, and two that are compared."""
+
+
 class Net(nn.Module):
     """Batch norm, a ReLU used twice (in place), a pool; can be told to raise after some calls."""
 
@@ -79,11 +83,11 @@ def test_and_when_it_raises_in_the_middle_the_audit_goes_on(name: str, tmp_path:
     whole = model.register_forward_pre_hook(lambda *_: calls.append(1))
     api.run(model, data, preprocess=PREPROCESS, probes=[name], out=tmp_path / "w", profile="quick", device="cpu")
     whole.remove()
-    own = len(calls) - 3  # the trace, the contract and the pass
+    own = len(calls) - LOAD - 1  # and the pass
     if own < 1:
         assert registry()[name].study is Probe.study, "a probe without a study makes no forward of its own"
         return
-    model.left = 3 + own // 2
+    model.left = LOAD + 1 + own // 2
     audit = api.run(
         model, data, preprocess=PREPROCESS, probes=[name], out=tmp_path / "x", profile="quick", device="cpu", work=tmp_path
     )

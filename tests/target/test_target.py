@@ -98,7 +98,7 @@ def test_activations_are_those_of_the_call_and_are_kept_from_later_operations() 
 
 def test_no_hook_is_left_when_the_forward_raises() -> None:
     target = opened(nets.seeded(nets.Net))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ContractError):
         target.look(torch.zeros(2, 5, 8, 8), ("act",))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in target.model.modules())
     with pytest.raises(TargetError, match="nowhere"):
@@ -192,3 +192,30 @@ def test_few_layers_are_the_last_of_them() -> None:
     assert target.choose("spatial", 1) == ("act#1",)
     assert target.choose("spatial", 0) == ()
     assert target.choose("any", 99)[-1] == "fc"
+
+
+class Noisy(nets.Net):
+    """Random in eval mode."""
+
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x + torch.randn_like(x))
+
+
+def test_a_random_forward_is_noted() -> None:
+    assert opened(nets.seeded(Noisy)).random
+    assert not opened(nets.seeded(nets.Net)).random
+
+
+class Picky(nets.Net):
+    """Fails on more than three images."""
+
+    def forward(self, x: Tensor) -> Any:
+        if len(x) > 3:
+            raise RuntimeError("no room")
+        return super().forward(x)
+
+
+def test_a_model_that_fails_later_is_told_as_its_own_fault() -> None:
+    target = opened(nets.seeded(Picky))
+    with pytest.raises(ContractError, match=r"fails on a batch \(5, 3, 8, 8\): RuntimeError: no room"):
+        target.look(images(5))

@@ -110,7 +110,13 @@ class Adversarial(Probe):
         """Arithmetic on the rows of the study."""
         if not results.rows or evidence.predictions is None:
             return Finding("not_applicable", "it found no image to attack: it needs a label, or two classes to be led between")
-        robust = robustness(results.rows, len(evidence.dataset), epsilons=self.curve(), epsilon=self.epsilon)
+        robust = robustness(
+            results.rows,
+            len(evidence.dataset),
+            epsilons=self.curve(),
+            epsilon=self.epsilon,
+            random=getattr(target, "random", False),
+        )
         fooled = fooled_images(results.rows, evidence, asked=bool(self.towards))
         values, figures = {**robust.values, **fooled.values}, robust.figures + fooled.figures
         return replace(robust, values=values, figures=figures, notes=robust.notes + fooled.notes, artifacts=fooled.artifacts)

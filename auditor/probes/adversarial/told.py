@@ -17,6 +17,8 @@ from auditor.types import Array, Figure, Finding, Value
 if TYPE_CHECKING:
     from auditor.evidence import Evidence, Predictions
 
+RANDOM = "void: masking suspected: the forward is random"
+
 GAIN = 10
 """By how much the shown difference is enlarged."""
 
@@ -24,7 +26,7 @@ LOSSLESS, SMALL = 256, 64
 """Pixels: up to the first side fooling pictures are PNG, so that what is shown is what fools; up to the second the others too."""
 
 
-def robustness(rows: State, samples: int, *, epsilons: tuple[float, ...], epsilon: float) -> Finding:
+def robustness(rows: State, samples: int, *, epsilons: tuple[float, ...], epsilon: float, random: bool = False) -> Finding:
     """Figures and columns of the attacked images; a note where none has a label."""
     held = rows["position"] >= 0
     positions, n = rows["position"][held], int(held.sum())
@@ -34,7 +36,9 @@ def robustness(rows: State, samples: int, *, epsilons: tuple[float, ...], epsilo
     once, many = rows["fgsm"][held], rows["pgd"][held]
     worst = np.logical_or.accumulate(once | many, axis=1)
     grid = np.logical_or.accumulate(rows["fgsm_8bit"][held] | rows["pgd_8bit"][held], axis=1)
-    flags = masking(once, many, rows["silent"][held])
+    said = f"{epsilon * 255:.3g}/255"
+    void = masking(once, many, rows["silent"][held]) + ((RANDOM,) if random else ())
+    flags = (f"L-inf, epsilon {said}", *void)
     right = [int(k) for k in (~worst).sum(0)]
     values = {
         "robust_accuracy": replace(proportion(right[at], n), flags=flags),
@@ -43,10 +47,9 @@ def robustness(rows: State, samples: int, *, epsilons: tuple[float, ...], epsilo
     robust, smallest = np.full(samples, np.nan), np.full(samples, np.nan)
     robust[positions] = ~worst[:, at]
     smallest[positions] = np.where(worst[:, -1], np.asarray(epsilons)[worst.argmax(1)], np.inf)
-    said = f"{epsilon * 255:.3g}/255"
     notes = (
         f"A change of at most {said} a pixel takes the share that is right from {right[0]} to {right[at]} of {n} images.",
-        *(f"The figure is {flag}." for flag in flags),
+        *(f"The figure is {flag}." for flag in void),
     )
     columns = {"adversarial.robust": robust, "adversarial.smallest_epsilon": smallest}
     return Finding("done", values=values, figures=(curve_figure(epsilons, once, worst),), notes=notes, columns=columns)

@@ -114,9 +114,9 @@ def notes(evidence: Evidence, seen: Labelled, by_class: Recalls, pairs: Array, n
     confidence, right = float(seen.confidence.mean(dtype=np.float64)), float(seen.right.mean())
     lean = "over-confident" if confidence > right else "under-confident"
     gap = f"mean confidence {confidence:.1%}, right {right:.1%}"
-    told.append(
-        f"It is {lean}: {gap}." if abs(confidence - right) >= 0.02 else f"Its confidence is about right on the whole: {gap}."
-    )
+    low, high = clopper_pearson(int(seen.right.sum()), len(seen.right), 0.95)
+    shown = abs(confidence - right) >= 0.02 and not low <= confidence <= high
+    told.append(f"It is {lean}: {gap}." if shown else f"Its confidence is not shown to be off on the whole: {gap}.")
     if seen.outputs <= TOP:
         told.append(f"Top-5 accuracy is left out: with {seen.outputs} classes it says nothing.")
     unlabelled = len(evidence.dataset) - len(seen.labels)
