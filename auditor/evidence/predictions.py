@@ -93,3 +93,9 @@ class Predictions:
         rows = np.arange(len(self.labels))
         picked = -self.log_probabilities[rows, np.maximum(self.labels, 0)]
         return np.where(self.labelled, picked, np.nan).astype(np.float32)
+
+
+def promised(predictions: Predictions | None) -> Predictions:
+    """The predictions of a probe whose `needs.scores` holds."""
+    assert predictions is not None, "needs.scores holds"
+    return predictions

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from auditor.types import Array
@@ -61,6 +63,20 @@ def overlay(picture: Array, colours: Array, *, weight: float = 0.55) -> Array:
     """uint8 (H,W,3): `colours` over the grey of a uint8 `picture` (H,W,3)."""
     grey = picture.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
     return np.asarray(np.round((1 - weight) * grey[..., None] + weight * colours), dtype=np.uint8)
+
+
+PIXELATED = 64
+"""Pictures of at most this side are shown with visible pixels."""
+
+
+def is_small(shape: Sequence[int]) -> bool:
+    """Whether pictures of `shape` (..., H, W) are shown with visible pixels."""
+    return max(shape[-2:]) <= PIXELATED
+
+
+def rows_shown(shape: Sequence[int]) -> int:
+    """Rows of a gallery of pictures of `shape` (..., H, W): 16 small ones, 8 of those that fill the page."""
+    return 16 if is_small(shape) else 8
 
 
 def three(picture: Array) -> Array:

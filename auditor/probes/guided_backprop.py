@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from auditor.bounds import exact, statistic
+from auditor.evidence.predictions import promised
 from auditor.fold import Cost, Item, Study
 from auditor.methods.guided import ruled
 from auditor.methods.randomisation import randomise, spearman, top_count, weighted_layers
 from auditor.methods.saliency import gradient
-from auditor.ops.colour import signed, thinned, three
+from auditor.ops.colour import is_small, rows_shown, signed, thinned, three
 from auditor.probe import Needs, Probe, Results
 from auditor.types import Array, Figure, Finding, Json, Measure
 
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from auditor.evidence import Evidence
     from auditor.target import Target
 
-PIXELATED = 64
-"""Images of at most this side are shown with visible pixels."""
-SHOWN, SHOWN_LARGE = 16, 8
-"""Rows of the gallery: of such images, and of larger ones."""
 HIGH = 0.5
 """A rank correlation from here on is called high."""
 MAPS = ("gradient", "guided", "deconvnet", "control")
@@ -81,8 +78,7 @@ class GuidedBackprop(Probe):
 
     def study(self, target: Target, evidence: Evidence) -> Study | None:
         """The maps of the chosen images."""
-        assert evidence.predictions is not None, "needs.scores holds"
-        predicted = evidence.predictions.predicted
+        predicted = promised(evidence.predictions).predicted
         items = tuple((int(p), int(predicted[p])) for p in evidence.chosen(self.images))
         return Study(items, partial(explain, fraction=self.fraction, seed=evidence.seed), chunk=8)
 
@@ -114,9 +110,9 @@ class GuidedBackprop(Probe):
 
     def pictures(self, target: Target, evidence: Evidence, rows: Mapping[str, Array]) -> tuple[Figure, dict[str, Array]]:
         """The gallery, and its artifacts."""
-        assert evidence.predictions is not None, "needs.scores holds"
-        small = max(target.input_shape[1:]) <= PIXELATED
-        chosen = evidence.chosen(self.images)[: SHOWN if small else SHOWN_LARGE]
+        predicted = promised(evidence.predictions).predicted
+        small = is_small(target.input_shape)
+        chosen = evidence.chosen(self.images)[: rows_shown(target.input_shape)]
         artifacts: dict[str, Array] = {}
         lines = []
         for i, position in enumerate(int(p) for p in chosen):
@@ -125,7 +121,7 @@ class GuidedBackprop(Probe):
                 limit = float(np.quantile(np.abs(rows[kind][i]), 0.995))
                 pictures[f"{kind}-{i}.{'png' if small else 'jpg'}"] = signed(rows[kind][i], limit)
             artifacts |= {file: thinned(picture) for file, picture in pictures.items()}
-            name = evidence.names[evidence.predictions.predicted[position]]
+            name = evidence.names[predicted[position]]
             note = f"{name}; control likeness {rows['likeness'][i]:.2f}"
             cells = [{"file": file} for file in pictures]
             lines.append({"label": evidence.dataset.samples[position].name, "note": note, "sample": position, "cells": cells})

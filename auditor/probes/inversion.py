@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ import torch
 from auditor.bounds import exact
 from auditor.errors import TargetError
 from auditor.fold import Cost, Item, State, Study
+from auditor.methods.inputs import seed_of
 from auditor.methods.inversion import invert, psnr
 from auditor.methods.unit import as_pixels, as_unit
 from auditor.ops.truncate import truncated
@@ -130,11 +130,6 @@ def activation(model: torch.nn.Module, place: Place, images: Tensor) -> Tensor:
     return given
 
 
-def seed_of(key: str, scope: str, seed: int) -> int:
-    """From the image's key and the layer alone."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:inversion:{scope}:{key}".encode()).digest()[:7], "big")
-
-
 def work(
     target: Target, dataset: Dataset, items: Sequence[Item], *, known: tuple[Place, ...], settings: Mapping[str, Json], seed: int
 ) -> State:
@@ -155,7 +150,7 @@ def work(
         phi = partial(activation, target.model, place)
         with torch.no_grad():
             wanted = phi(normalise(images))
-        seeds = [seed_of(dataset.samples[int(p)].key, place[0], seed) for p in out["position"][at]]
+        seeds = [seed_of(seed, f"inversion:{place[0]}:{dataset.samples[int(p)].key}") for p in out["position"][at]]
         result = invert(phi, wanted, shape=images.shape[1:], normalise=normalise, seeds=seeds, **settings)
         out["picture"][at] = as_pixels(result.images)
         out["error"][at] = result.error.cpu().numpy()

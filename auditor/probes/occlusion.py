@@ -11,23 +11,19 @@ import numpy as np
 import torch
 
 from auditor import bounds
+from auditor.evidence.predictions import promised
 from auditor.fold import Cost, Item, Study
 from auditor.methods.deletion import area, cell_order, deletion, hidden_counts
 from auditor.methods.inputs import seed_of
 from auditor.methods.occlusion import boxes, occlusion, spread
-from auditor.ops.colour import diverging, overlay, sequential, thinned, three
+from auditor.ops.colour import diverging, is_small, overlay, rows_shown, sequential, thinned, three
 from auditor.probe import Needs, Probe, Results
 from auditor.types import Array, Figure, Finding, Json, Measure, Value
 
 if TYPE_CHECKING:
     from auditor.dataset import Dataset
-    from auditor.evidence import Evidence, Predictions
+    from auditor.evidence import Evidence
     from auditor.target import Target
-
-PIXELATED = 64
-"""Images of at most this side are shown with visible pixels."""
-SHOWN, SHOWN_LARGE = 16, 8
-"""Rows of the gallery: of such images, and of larger ones, whose pictures fill the page."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class Occlusion(Probe):
     """Points of the deletion curve."""
 
     def study(self, target: Target, evidence: Evidence) -> Study | None:
-        classes = predictions_of(evidence).predicted
+        classes = promised(evidence.predictions).predicted
         chosen = evidence.chosen(self.images)
         window, stride = self.pixels(target.input_shape)
         work = partial(
@@ -142,7 +138,7 @@ class Occlusion(Probe):
     ) -> tuple[Figure, dict[str, Array]]:
         """The gallery of maps, and its artifacts."""
         shape = target.input_shape[1:]
-        shown = min(SHOWN if max(shape) <= PIXELATED else SHOWN_LARGE, len(chosen))
+        shown = min(rows_shown(shape), len(chosen))
         window, stride = self.pixels(target.input_shape)
         drops, covered = (
             spread(torch.from_numpy(rows[name][:shown]), (shape[0], shape[1]), window, stride).numpy()
@@ -151,7 +147,7 @@ class Occlusion(Probe):
         limit = float(np.quantile(np.abs(drops), 0.995))
         artifacts: dict[str, Array] = {"score_drops.npy": rows["drops"], "probabilities.npy": rows["covered"]}
         lines = []
-        predictions = predictions_of(evidence)
+        predictions = promised(evidence.predictions)
         for i, position in enumerate(int(p) for p in chosen[:shown]):
             image = three(evidence.dataset.pixels([position])[0])
             red = diverging(drops[i], limit)
@@ -179,7 +175,7 @@ class Occlusion(Probe):
             "columns": ["image", "probability when covered", "score drop", "score drop over the image"],
             "rows": lines,
             "scale": scale,
-            "pixelated": max(shape) <= PIXELATED,
+            "pixelated": is_small(shape),
         }
         caption = (
             f"Predicted class of {shown} of {len(chosen)} images; window {window[0]} x {window[1]} px, stride {stride[0]} x "
@@ -187,12 +183,6 @@ class Occlusion(Probe):
             "probabilities.npy."
         )
         return Figure("maps", "gallery", "What the prediction rests on", caption, data), artifacts
-
-
-def predictions_of(evidence: Evidence) -> Predictions:
-    """The predictions, which `needs` promises."""
-    assert evidence.predictions is not None, "needs.scores holds"
-    return evidence.predictions
 
 
 def mean_pixel(target: Target, dataset: Dataset, positions: Array) -> tuple[float, ...]:

@@ -10,24 +10,21 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from auditor import bounds
+from auditor.evidence.predictions import promised
 from auditor.fold import Cost, Item, Study
 from auditor.methods.integrated_gradients import completeness, integrated_gradients
 from auditor.methods.randomisation import randomise, spearman, top_count, weighted_layers
 from auditor.methods.saliency import saliency
 from auditor.methods.smoothgrad import smoothgrad
-from auditor.ops.colour import sequential, thinned, three
+from auditor.ops.colour import is_small, rows_shown, sequential, thinned, three
 from auditor.probe import Needs, Probe, Results
 from auditor.types import Array, Figure, Finding, Json, Measure, Value
 
 if TYPE_CHECKING:
     from auditor.dataset import Dataset
-    from auditor.evidence import Evidence, Predictions
+    from auditor.evidence import Evidence
     from auditor.target import Target
 
-PIXELATED = 64
-"""Images of at most this side are shown with visible pixels."""
-SHOWN, SHOWN_LARGE = 16, 8
-"""Rows of the gallery: of such images, and of larger ones, whose pictures fill the page."""
 MOST_BYTES = 3_000_000
 """Of raw maps kept as an artifact."""
 HIGH = 0.5
@@ -93,7 +90,7 @@ class Saliency(Probe):
     """Share of the layers with weights, from the top, that the control randomises (the head is always among them)."""
 
     def study(self, target: Target, evidence: Evidence) -> Study | None:
-        classes = predictions_of(evidence).predicted
+        classes = promised(evidence.predictions).predicted
         items = tuple((int(position), int(classes[position])) for position in evidence.chosen(self.images))
         work = partial(
             explain, steps=self.steps, samples=self.samples, sigma=self.sigma, fraction=self.fraction, seed=evidence.seed
@@ -124,11 +121,11 @@ class Saliency(Probe):
         self, target: Target, evidence: Evidence, rows: Mapping[str, Array], chosen: Array
     ) -> tuple[Figure, dict[str, Array]]:
         """The gallery of maps, and its artifacts."""
-        shown = min(SHOWN if max(target.input_shape[1:]) <= PIXELATED else SHOWN_LARGE, len(chosen))
+        shown = min(rows_shown(target.input_shape), len(chosen))
         kept = min(shown, max(1, MOST_BYTES // rows["gradient"][0].nbytes))
         artifacts: dict[str, Array] = {"saliency.npy": rows["gradient"][:kept]}
         lines = []
-        predictions = predictions_of(evidence)
+        predictions = promised(evidence.predictions)
         for i, position in enumerate(int(p) for p in chosen[:shown]):
             pictures = {f"image-{i}.jpg": three(evidence.dataset.pixels([position])[0])}
             for kind in MAPS:
@@ -148,7 +145,7 @@ class Saliency(Probe):
         data = {
             "columns": ["image", "saliency", "integrated gradients", "SmoothGrad", "control: saliency, top layers randomised"],
             "rows": lines,
-            "pixelated": max(target.input_shape[1:]) <= PIXELATED,
+            "pixelated": is_small(target.input_shape),
             "scale": "each map by itself: black is 0, pale yellow its own 99.5 % quantile and above. Brightness cannot be "
             "compared between pictures.",
         }
@@ -158,12 +155,6 @@ class Saliency(Probe):
             f"{layers} layers with weights randomised. Raw saliency of the first {kept}: saliency.npy."
         )
         return Figure("maps", "gallery", "What the score answers to", caption, data), artifacts
-
-
-def predictions_of(evidence: Evidence) -> Predictions:
-    """The predictions, which `needs` promises."""
-    assert evidence.predictions is not None, "needs.scores holds"
-    return evidence.predictions
 
 
 def explain(

@@ -1,43 +1,18 @@
 from __future__ import annotations
 
-import pickle
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from auditor.fold import concatenate
 from auditor.methods.guided import deconvnet, guided_backprop
 from auditor.methods.randomisation import randomise, spearman
 from auditor.methods.saliency import gradient
 from auditor.probe import Results, about
 from auditor.probes.guided_backprop import GuidedBackprop
-
-torch.set_num_threads(1)
-CHOSEN = [3, 0, 4]
-
-
-class Data:
-    def __init__(self) -> None:
-        self.images = np.random.default_rng(0).normal(0, 1, (5, 3, 12, 10)).astype(np.float32)
-        self.samples = [SimpleNamespace(key=f"{i}:0", name=f"{i}.png") for i in range(5)]
-
-    def __len__(self) -> int:
-        return 5
-
-    def load(self, positions: Any, device: torch.device) -> Tensor:
-        return torch.from_numpy(self.images[np.asarray(positions)]).to(device)
-
-    def pixels(self, positions: Any) -> Any:
-        return (np.clip(self.images[np.asarray(positions)], 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
-
-
-class Facts(SimpleNamespace):
-    def chosen(self, count: int) -> Any:
-        return np.array(CHOSEN)[:count]
+from tests.probes.noise_world import CHOSEN, noise_world, rows_of
 
 
 def world(activation: nn.Module) -> tuple[Any, Any]:
@@ -46,17 +21,7 @@ def world(activation: nn.Module) -> tuple[Any, Any]:
         model = nn.Sequential(
             nn.Conv2d(3, 8, 3, padding=1), activation, nn.Conv2d(8, 8, 3), activation, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 4)
         )  # fmt: skip
-    model, data = model.eval().requires_grad_(False), Data()
-    predicted = model(torch.from_numpy(data.images)).argmax(1).numpy()
-    target = SimpleNamespace(module=model, device=torch.device("cpu"), input_shape=(3, 12, 10))
-    return target, Facts(dataset=data, seed=3, names=tuple("abcd"), predictions=SimpleNamespace(predicted=predicted))
-
-
-def rows_of(probe: GuidedBackprop, target: Any, facts: Any, chunk: int = 2) -> dict[str, Any]:
-    study = probe.study(target, facts)
-    assert study is not None
-    work = pickle.loads(pickle.dumps(study.work))
-    return concatenate([work(target, facts.dataset, study.items[i : i + chunk]) for i in range(0, len(study.items), chunk)])
+    return noise_world(model.eval().requires_grad_(False))
 
 
 def test_rows_are_the_methods_maps_and_counts() -> None:

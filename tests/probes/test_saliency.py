@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,38 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from auditor.fold import concatenate
 from auditor.methods.integrated_gradients import integrated_gradients
 from auditor.methods.randomisation import randomise, spearman
 from auditor.methods.saliency import saliency
 from auditor.methods.smoothgrad import smoothgrad
 from auditor.probe import Results, about
 from auditor.probes.saliency import Saliency
-
-torch.set_num_threads(1)
-CHOSEN = [3, 0, 4]
-
-
-class Data:
-    """Five images of noise, 12 x 10."""
-
-    def __init__(self) -> None:
-        self.images = np.random.default_rng(0).normal(0, 1, (5, 3, 12, 10)).astype(np.float32)
-        self.samples = [SimpleNamespace(key=f"{i}:0", name=f"{i}.png") for i in range(5)]
-
-    def __len__(self) -> int:
-        return 5
-
-    def load(self, positions: Any, device: torch.device) -> Tensor:
-        return torch.from_numpy(self.images[np.asarray(positions)]).to(device)
-
-    def pixels(self, positions: Any) -> Any:
-        return (np.clip(self.images[np.asarray(positions)], 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
-
-
-class Facts(SimpleNamespace):
-    def chosen(self, count: int) -> Any:
-        return np.array(CHOSEN)[:count]
+from tests.probes.noise_world import CHOSEN, noise_world, rows_of
 
 
 def net() -> nn.Module:
@@ -55,18 +28,7 @@ def net() -> nn.Module:
 
 @pytest.fixture
 def world() -> tuple[Any, Any]:
-    model, data = net(), Data()
-    predicted = model(torch.from_numpy(data.images)).argmax(1).numpy()
-    target = SimpleNamespace(module=model, device=torch.device("cpu"), input_shape=(3, 12, 10))
-    facts = Facts(dataset=data, seed=3, names=tuple("abcd"), predictions=SimpleNamespace(predicted=predicted))
-    return target, facts
-
-
-def rows_of(probe: Saliency, target: Any, facts: Any, chunk: int = 2) -> dict[str, Any]:
-    study = probe.study(target, facts)
-    assert study is not None
-    work = pickle.loads(pickle.dumps(study.work))
-    return concatenate([work(target, facts.dataset, study.items[i : i + chunk]) for i in range(0, len(study.items), chunk)])
+    return noise_world(net())
 
 
 def test_rows_are_the_methods_maps(world: tuple[Any, Any]) -> None:

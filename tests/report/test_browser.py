@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,7 @@ from typing import Any
 import pytest
 
 from auditor.report import render, render_listing
-
-spec = importlib.util.spec_from_file_location("audits", Path(__file__).with_name("audits.py"))
-assert spec is not None
-assert spec.loader is not None
-audits = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(audits)
+from tests.report import audits
 
 pytestmark = pytest.mark.browser
 

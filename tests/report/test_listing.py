@@ -1,15 +1,9 @@
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from auditor.report import render_listing
-
-spec = importlib.util.spec_from_file_location("audits", Path(__file__).with_name("audits.py"))
-assert spec is not None
-assert spec.loader is not None
-audits = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(audits)
+from tests.report import audits
 
 
 def test_it_lists_whole_audits_and_is_written_again(tmp_path: Path) -> None:

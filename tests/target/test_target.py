@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +11,7 @@ from torch import Tensor, nn
 from auditor.errors import ConfigError, ContractError, TargetError
 from auditor.preprocess import Geometry, Preprocess
 from auditor.target import load_target
-
-spec = importlib.util.spec_from_file_location("nets", Path(__file__).with_name("nets.py"))
-assert spec is not None
-assert spec.loader is not None
-nets = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(nets)
+from tests.target import nets
 
 EIGHT = Preprocess(Geometry("RGB", (8, 8)), (0.5,) * 3, (0.25,) * 3)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pickle
 from pathlib import Path
@@ -14,12 +13,7 @@ from safetensors.torch import save_file
 
 from auditor.errors import WeightsError
 from auditor.target.weights import load_into, read_weights
-
-spec = importlib.util.spec_from_file_location("nets", Path(__file__).with_name("nets.py"))
-assert spec is not None
-assert spec.loader is not None
-nets = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(nets)
+from tests.target import nets
 
 
 def source() -> Any:
