@@ -18,6 +18,13 @@ Kind: TypeAlias = Literal["proportion", "statistic", "exact"]
 Status: TypeAlias = Literal["done", "not_applicable", "failed", "skipped"]
 FigureKind: TypeAlias = Literal["table", "bars", "lines", "heatmap", "histogram", "scatter", "gallery", "sheet", "note"]
 
+CHAPTERS = (
+    "performance", "calibration", "diagnoses", "filters", "activations", "patches", "occlusion", "saliency", "guided_backprop",
+    "sanity", "neighbours", "embedding", "visualisation", "facets", "generator", "deepdream", "inversion", "texture", "style",
+    "shape_bias", "adversarial", "corruptions",
+)  # fmt: skip
+"""The sections in the order of the report; a probe that is not named here comes after those that are, by its id."""
+
 
 @dataclass(frozen=True)
 class Measure:

@@ -11,21 +11,7 @@ from importlib.metadata import entry_points
 
 from auditor.errors import ConfigError
 from auditor.probe import Probe
-from auditor.types import Json
-
-CHAPTERS = (
-    "performance",
-    "filters",
-    "patches",
-    "occlusion",
-    "saliency",
-    "guided_backprop",
-    "neighbours",
-    "embedding",
-    "inversion",
-    "adversarial",
-)
-"""The order of the report; probes that others bring come after these, by name."""
+from auditor.types import CHAPTERS, Json
 
 
 def probe_of(module_name: str) -> type[Probe]:

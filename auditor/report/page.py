@@ -14,33 +14,7 @@ from auditor.report.figures import Drawing, View
 from auditor.report.pictures import SAMPLES, Files, Picture, read_sprite
 from auditor.report.samples import Sample, Samples
 from auditor.report.values import Shown, all_shown, facts, headline
-from auditor.types import VERDICTS, AuditRecord, Json, Outcome, Section, Stamp, Verdict
-
-ORDER = (
-    "performance",
-    "calibration",
-    "filters",
-    "activations",
-    "patches",
-    "occlusion",
-    "saliency",
-    "guided_backprop",
-    "grabcut",
-    "sanity",
-    "neighbours",
-    "embedding",
-    "ascent",
-    "facets",
-    "generator",
-    "deepdream",
-    "inversion",
-    "texture",
-    "style",
-    "adversarial",
-    "corruptions",
-    "diagnoses",
-)
-"""The chapters; a probe that is not named here comes after those that are, by its id."""
+from auditor.types import CHAPTERS, VERDICTS, AuditRecord, Json, Outcome, Section, Stamp, Verdict
 
 STATUSES: Mapping[str, str] = {"done": "done", "not_applicable": "not applicable", "failed": "failed", "skipped": "not run"}
 MOST_SHOWN = 12
@@ -84,8 +58,8 @@ class Ruled:
 
 def ordered(record: AuditRecord) -> list[Section]:
     """The sections in the chapters' order."""
-    place = {id: i for i, id in enumerate(ORDER)}
-    return sorted(record.sections.values(), key=lambda s: (place.get(s.id, len(ORDER)), s.id))
+    place = {id: i for i, id in enumerate(CHAPTERS)}
+    return sorted(record.sections.values(), key=lambda s: (place.get(s.id, len(CHAPTERS)), s.id))
 
 
 def chapter(record: AuditRecord, section: Section, drawing: Drawing) -> Chapter:
