@@ -53,7 +53,7 @@ def unmet(probe: Probe, target: Target, dataset: Dataset) -> str | None:
     if needs.labels and not bool((np.asarray(dataset.labels) >= 0).any()):
         return "it needs labels, and no sample has one"
     if needs.convolutions and not target.choose("spatial", 1):
-        return "no layer of the model has an output of (channels, height, width)"
+        return "no layer of the model gives maps or tokens with a place in the image"
     if needs.pixels and not getattr(target.preprocess, "invertible", True):
         return "the preprocessing is an opaque function: a change cannot be bounded in image space; give --mean, --std, --resize"
     return None

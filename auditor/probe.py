@@ -27,7 +27,7 @@ class Needs:
     labels: bool = False
     """At least one labelled sample."""
     convolutions: bool = False
-    """At least one layer whose output is (N,C,H,W)."""
+    """At least one layer whose output holds maps: (N,C,H,W), (N,H,W,C), or tokens (N,T,C) with a place in the image."""
     pixels: bool = False
     """A preprocessing that can be undone, so that a change can be bounded in image space [0,1]."""
 

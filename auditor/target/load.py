@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import ConfigError, ContractError, TargetError
+from auditor.ops.maps import Shape
 from auditor.preprocess import Opaque, Preprocess
 from auditor.target import contract
 from auditor.target.factory import as_preparation
 from auditor.target.model import Target
 from auditor.target.sources import open_model
-from auditor.target.trace import Call, Shape, find_head, trace
+from auditor.target.trace import Call, find_head, trace
 from auditor.target.weights import line, load_into, read_weights
 
 TASKS = ("classification", "features")

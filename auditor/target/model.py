@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import ContractError, TargetError
+from auditor.ops.maps import as_maps
 from auditor.preprocess import Opaque, Preprocess
 from auditor.target import contract
 from auditor.target.trace import Call, choose, first_tensor
@@ -26,6 +27,7 @@ class Look:
     features: Tensor
     """(n,D) float32: what the head is given, averaged over positions or tokens where it has them."""
     activations: Mapping[str, Tensor]
+    """Layer -> its output: (n,C,h,w) maps where it holds maps in any layout, else as it is."""
 
 
 @dataclass
@@ -75,7 +77,9 @@ class Target:
                 if name in layers:
                     found = first_tensor(output)
                     assert found is not None
-                    kept[name] = found.clone() if known[name].overwritten else found
+                    layout = known[name].layout
+                    found = found.clone() if known[name].overwritten else found
+                    kept[name] = found if layout is None else as_maps(found, layout)
 
             return called
 
@@ -118,7 +122,14 @@ class Target:
 
     def choose(self, kind: Literal["spatial", "any"], count: int) -> tuple[str, ...]:
         """At most `count` layers of a kind, spread over the depth, from shallow to deep; see `trace.choose`."""
-        return choose(self.trace, kind, count, (self.input_shape[1], self.input_shape[2]))
+        return choose(self.trace, kind, count)
+
+    def maps(self, layer: str, output: Tensor) -> Tensor:
+        """(n,C,h,w) of an output of `layer` in any layout, differentiable. Raises TargetError where it holds no maps."""
+        layout = next((call.layout for call in self.trace if call.name == layer), None)
+        if layout is None:
+            raise TargetError(f"expected a layer whose output holds maps or tokens, got {layer!r}; see `choose`")
+        return as_maps(output, layout)
 
     def restore(self) -> None:
         """Give the model back as it was found: device, modes, requires_grad."""

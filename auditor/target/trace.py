@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Shape = tuple[int, ...]
+from auditor.ops.maps import Layout, Shape, layout_of
+
 WIDEST = 0.4
 """Share of a forward's calls that may lie between two chosen blocks before the blocks inside them are looked at."""
 
@@ -44,6 +45,8 @@ class Call:
     """Calls with the same number give the same tensor: a container, its last module, an identity."""
     overwritten: bool = False
     """Whether a later in-place operation changes the output (a ReLU after a batch norm)."""
+    layout: Layout | None = None
+    """How the output holds maps; None where it holds none."""
 
 
 def first_tensor(value: Any) -> Tensor | None:
@@ -95,10 +98,28 @@ def trace(model: nn.Module, images: Tensor) -> tuple[tuple[Call, ...], Any]:
     with torch.no_grad(), hooked(model, after):
         result = model(images)
     calls = [
-        Call(**{**call.__dict__, "overwritten": tensor is not None and tensor._version != version})
-        for call, (tensor, version) in zip(found, outputs, strict=True)
+        Call(**{**call.__dict__, "overwritten": tensor is not None and tensor._version != version, "layout": layout})
+        for call, (tensor, version), layout in zip(found, outputs, layouts(found, images), strict=True)
     ]
     return tuple(calls), result
+
+
+def layouts(calls: list[Call], images: Tensor) -> list[Layout | None]:
+    """How each output holds maps. Attention weights (n,heads,T,T) are none, and neither is what the batch was folded into."""
+    side = (images.shape[2], images.shape[3])
+    rows = {c.shape[1] for c in calls if c.shape is not None and len(c.shape) == 3}
+    grids: set[tuple[int, int]] = set()
+    found: list[Layout | None] = []
+    for call in calls:
+        layout = None
+        if call.shape is not None and call.shape[0] == len(images):
+            layout = layout_of(call.shape, side, grids)
+        if layout is not None and layout.order == "first" and layout.grid[0] == layout.grid[1] and layout.grid[0] in rows:
+            layout = None
+        if layout is not None and layout.order != "tokens":
+            grids.add(layout.grid)
+        found.append(layout)
+    return found
 
 
 def spread(items: list[Call], count: int) -> list[Call]:
@@ -109,17 +130,17 @@ def spread(items: list[Call], count: int) -> list[Call]:
     return [items[place] for place in sorted(places)]
 
 
-def choose(calls: tuple[Call, ...], kind: str, count: int, side: tuple[int, int]) -> tuple[str, ...]:
+def choose(calls: tuple[Call, ...], kind: str, count: int) -> tuple[str, ...]:
     """At most `count` layers from shallow to deep, blocks rather than what is inside them.
 
-    "spatial": outputs (n,C,H,W) of more than one position and channel for an image of `side` (H,W); the last of each resolution
-    first, then others between them. "any": outputs of any shape. One name for each tensor (the outermost module's), and none
+    "spatial": outputs that hold maps of more than one position and channel; the last of each resolution first, then others
+    between them. "any": outputs of any shape. One name for each tensor (the outermost module's), and none
     that a later operation overwrites.
     """
     batch = next((call.inputs[0] for call in calls if call.inputs), 0)
     fit = [
         c for c, later in zip(calls, [*calls[1:], None], strict=True)
-        if c.shape and c.shape[0] == batch and fits(c.shape, kind, side) and not c.overwritten and not half_done(c, later)
+        if c.shape and c.shape[0] == batch and fits(c, kind) and not c.overwritten and not half_done(c, later)
     ]  # fmt: skip
     outermost: dict[int, Call] = {}
     for call in fit:
@@ -132,8 +153,8 @@ def choose(calls: tuple[Call, ...], kind: str, count: int, side: tuple[int, int]
     distinct = shallowest(distinct, count, len(calls))
     ends = distinct
     if kind == "spatial":
-        shapes = [c.shape[2:] for c in distinct if c.shape is not None]
-        ends = [c for c, shape, later in zip(distinct, shapes, [*shapes[1:], None], strict=True) if shape != later]
+        grids = [c.layout.grid for c in distinct if c.layout is not None]
+        ends = [c for c, grid, later in zip(distinct, grids, [*grids[1:], None], strict=True) if grid != later]
     chosen = spread(ends, count)
     rest = [c for c in distinct if c not in chosen]
     chosen += spread(rest, count - len(chosen)) if count > len(chosen) else []
@@ -156,8 +177,10 @@ def shallowest(distinct: list[Call], count: int, calls: int) -> list[Call]:
 
 
 def half_done(call: Call, later: Call | None) -> bool:
-    """Whether a call is no whole operation: a padding, attention weights, or what the next call rectifies or normalises."""
-    follows = later is not None and later.leaf and later.inputs == call.shape == later.shape
+    """Whether a call is no whole operation: a padding, attention weights, or an operation that the next call rectifies or
+    normalises. A block is whole: what normalises it belongs to the next one.
+    """
+    follows = call.leaf and later is not None and later.leaf and later.inputs == call.shape == later.shape
     return (
         "Pad" in call.kind
         or call.kind in ("Softmax", "LogSoftmax")
@@ -165,13 +188,9 @@ def half_done(call: Call, later: Call | None) -> bool:
     )
 
 
-def fits(shape: Shape, kind: str, side: tuple[int, int]) -> bool:
-    """Whether an output of this shape is of the kind. A map has the aspect ratio of the image, so (n,H,W,C) is not mistaken."""
-    if kind != "spatial":
-        return len(shape) >= 2
-    if len(shape) != 4 or shape[1] < 2 or shape[2] * shape[3] < 2:
-        return False
-    return abs(shape[2] * side[1] - shape[3] * side[0]) <= 2 * max(side)
+def fits(call: Call, kind: str) -> bool:
+    """Whether an output is of the kind."""
+    return call.layout is not None if kind == "spatial" else call.shape is not None and len(call.shape) >= 2
 
 
 def find_head(calls: tuple[Call, ...], outputs: int) -> str:

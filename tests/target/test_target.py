@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from auditor.errors import ConfigError, ContractError, TargetError
+from auditor.ops.maps import Layout
 from auditor.preprocess import Geometry, Preprocess
 from auditor.target import load_target
+from auditor.target.trace import Call, choose, layouts, trace
 from tests.target import nets
 
 EIGHT = Preprocess(Geometry("RGB", (8, 8)), (0.5,) * 3, (0.25,) * 3)
@@ -167,15 +170,13 @@ RESIDUAL = [
 
 @pytest.mark.parametrize(("name", "expected"), RESIDUAL)
 def test_chosen_layers_are_blocks_spread_over_the_depth(name: str, expected: tuple[str, ...]) -> None:
-    from auditor.target.trace import choose, trace
-
-    model = nets.seeded(__import__("torchvision").models.get_model, name, weights=None).eval()
+    model = nets.seeded(torchvision.models.get_model, name, weights=None).eval()
     calls, _ = trace(model, torch.zeros(2, 3, 224, 160))
-    chosen = choose(calls, "spatial", 5, (224, 160))
+    chosen = choose(calls, "spatial", 5)
     assert set(expected) <= set(chosen)
     known = {call.name: call for call in calls}
-    shapes = [known[layer].shape for layer in chosen]
-    assert all(abs(s[2] * 160 - s[3] * 224) <= 448 for s in shapes), "maps, with the aspect ratio of the image"
+    grids = [known[layer].layout.grid for layer in chosen]
+    assert all(abs(h * 160 - w * 224) <= 448 for h, w in grids), "maps, with the aspect ratio of the image"
     assert [known[layer].same for layer in chosen] == sorted(known[layer].same for layer in chosen)
     assert not any(known[layer].overwritten for layer in chosen)
 
@@ -212,3 +213,41 @@ def test_a_model_that_fails_later_is_told_as_its_own_fault() -> None:
     target = opened(nets.seeded(Picky))
     with pytest.raises(ContractError, match=r"fails on a batch \(5, 3, 8, 8\): RuntimeError: no room"):
         target.look(images(5))
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "prefix", "grid"),
+    [("vit_b_32", "tokens", 1, (7, 7)), ("swin_t", "last", 0, (14, 14)), ("convnext_tiny", "first", 0, (14, 14))],
+)
+def test_tokens_and_channels_last_are_chosen_as_maps(name: str, order: str, prefix: int, grid: tuple[int, int]) -> None:
+    model = nets.seeded(torchvision.models.get_model, name, weights=None).eval()
+    calls, _ = trace(model, torch.zeros(2, 3, 224, 224))
+    known = {call.name: call for call in calls}
+    layouts = [layout for chosen in choose(calls, "spatial", 4) if (layout := known[chosen].layout) is not None]
+    assert len(layouts) == 4
+    assert Layout(order, grid, prefix) in layouts
+
+
+def test_a_look_hands_out_maps_of_tokens() -> None:
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 12, "mlp_dim": 24, "num_classes": 4}
+    model = nets.seeded(torchvision.models.VisionTransformer, image_size=32, patch_size=8, **sizes)
+    target = load_target(model, preprocess=Preprocess(Geometry("RGB", (32, 32)), (0.5,) * 3, (0.25,) * 3), device="cpu")
+    (layer,) = target.choose("spatial", 1)
+    kept: list[Tensor] = []
+    handle = model.get_submodule(layer).register_forward_hook(lambda _m, _a, out: kept.append(out))
+    found = target.look(torch.randn(3, 3, 32, 32), (layer,)).activations[layer]
+    handle.remove()
+    assert found.shape == (3, 12, 4, 4)
+    assert torch.equal(found[1, :, 2, 3], kept[0][1, 1 + 2 * 4 + 3]), "the class token stands before the grid"
+    with pytest.raises(TargetError, match="maps or tokens"):
+        target.maps("heads.head", kept[0])
+
+
+def test_attention_weights_are_no_maps() -> None:
+    assert layouts([made("a", (2, 17, 6)), made("b", (2, 4, 17, 17)), made("c", (2, 4, 8, 8))], torch.zeros(2, 3, 32, 32)) == [
+        None, None, Layout("first", (8, 8)),
+    ]  # fmt: skip
+
+
+def made(name: str, shape: tuple[int, ...]) -> Call:
+    return Call(name, name, "Module", 0, True, shape, shape)
