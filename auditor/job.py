@@ -15,7 +15,7 @@ import torch
 
 from auditor import plan as planning
 from auditor.dataset import Dataset
-from auditor.errors import AuditError, ConfigError
+from auditor.errors import AuditError, ConfigError, ContractError, TargetError
 from auditor.evidence import Evidence, Outputs
 from auditor.plan import Plan
 from auditor.probe import Probe, Results, about
@@ -113,6 +113,8 @@ def collect(
                 costs[name] = dataclasses.asdict(probe.cost(target, dataset))
             results = Results(merged.get(name), rows, {r: findings[r] for r in probe.reads if r in findings})
             findings[name] = probe.conclude(target, evidence, results)
+        except (ContractError, TargetError):  # the model's fault in this probe's work alone
+            findings[name] = failure(traceback.format_exc())
         except AuditError:
             raise
         except Exception:  # noqa: BLE001 - a probe's fault is its own finding; the run goes on

@@ -16,7 +16,9 @@ Array: TypeAlias = NDArray[Any]
 Direction: TypeAlias = Literal["higher", "lower", "none"]
 Kind: TypeAlias = Literal["proportion", "statistic", "exact"]
 Status: TypeAlias = Literal["done", "not_applicable", "failed", "skipped"]
-FigureKind: TypeAlias = Literal["table", "bars", "lines", "heatmap", "histogram", "scatter", "gallery", "sheet", "note"]
+FigureKind: TypeAlias = Literal[
+    "table", "bars", "lines", "heatmap", "histogram", "scatter", "gallery", "sheet", "pages", "note"
+]  # fmt: skip
 
 CHAPTERS = (
     "performance", "calibration", "diagnoses", "filters", "activations", "patches", "occlusion", "saliency", "guided_backprop",

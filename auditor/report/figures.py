@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from auditor.report import charts, maps
+from auditor.report import charts, maps, sheets
 from auditor.report.pictures import Files, Picture
 from auditor.report.samples import Samples
 from auditor.report.values import formatted, name, number, text
@@ -30,7 +30,7 @@ class Table:
 
 @dataclass(frozen=True)
 class View:
-    """One figure on the page. `kind`: chart, table, gallery, sheet, note or missing."""
+    """One figure on the page. `kind`: chart, table, gallery, sheet, pages, note or missing."""
 
     id: str
     kind: str
@@ -58,7 +58,8 @@ class Drawing:
         kinds: Mapping[str, Callable[[str, str, Figure], View]] = {
             "table": self.table,
             "gallery": self.gallery,
-            "sheet": self.sheet,
+            "sheet": self.sheets,
+            "pages": self.sheets,
             "note": self.note,
             "bars": self.chart,
             "lines": self.chart,
@@ -179,33 +180,16 @@ class Drawing:
             "note": text(cell.get("note") or "", longest=300),
         }
 
-    def sheet(self, id: str, probe: str, figure: Figure) -> View:
-        """kind sheet: one picture that holds a grid of tiles."""
-        data = figure.data
-        picture = self.files.picture(probe, data["file"])
-        if picture is None:
-            raise ValueError(f"the picture {data['file']} is missing from the folder")
-        high, wide = data["tile"]
-        labels = [name(label, longest=60) for label in data.get("labels") or ()]
-        scale = max(1, min(8, round(960 / max(picture.width, 1))))
-        body = {
-            "picture": picture,
-            "tile": (high, wide),
-            "columns": data["columns"],
-            "count": data["count"],
-            "labels": labels,
-            "scale": data.get("scale", ""),
-            "pixelated": bool(data.get("pixelated", min(high, wide) <= 32)),
-            "width": picture.width * scale,
-        }
-        return View(
-            id,
-            "sheet",
-            figure.title,
-            figure.caption,
-            f"{figure.title}: {data['count']} tiles in {data['columns']} columns.",
-            body=body,
+    def sheets(self, id: str, probe: str, figure: Figure) -> View:
+        """kinds sheet and pages: a picture that holds a grid of tiles, or one for each of some images."""
+        body = (
+            sheets.sheet(self.files, probe, figure.data)
+            if figure.kind == "sheet"
+            else sheets.pages(self.files, probe, figure.data)
         )
+        self.samples.mention(tuple(page["sample"] for page in body.get("pages", ()) if page["sample"] is not None))
+        said = f"{figure.title}: {figure.data['count']} tiles in {figure.data['columns']} columns."
+        return View(id, figure.kind, figure.title, figure.caption, said, body=body)
 
 
 def tile_size(data: Mapping[str, Json], pictures: list[Picture]) -> int:

@@ -174,6 +174,27 @@
     draw(div);
   });
 
+  // Sheets of tiles: one page at a time, and the tile's name under the pointer
+  for (const pages of document.querySelectorAll(".pages")) {
+    const buttons = [...pages.querySelectorAll(".thumbs button")], shown = [...pages.querySelectorAll(".page")];
+    const turn = (at) => {
+      shown.forEach((page, i) => { page.hidden = i !== at; });
+      buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === at)));
+    };
+    buttons.forEach((button, i) => button.addEventListener("click", () => turn(i)));
+    turn(0);
+  }
+  for (const img of document.querySelectorAll("img[data-tile]")) {
+    const [high, wide] = img.dataset.tile.split(" ").map(Number), columns = Number(img.dataset.columns);
+    const labels = img.closest(".drawn").querySelectorAll(".labels li");
+    img.addEventListener("mousemove", (e) => {
+      const box = img.getBoundingClientRect(), scale = img.naturalWidth / box.width;
+      const label = labels[Math.floor((e.clientY - box.top) * scale / high) * columns + Math.floor((e.clientX - box.left) * scale / wide)];
+      if (label) show(e, [make("span", "", label.textContent)]); else hide();
+    });
+    img.addEventListener("mouseleave", hide);
+  }
+
   // Navigation
   const links = [...document.querySelectorAll(".side a")];
   const spy = new IntersectionObserver((entries) => {

@@ -1,0 +1,58 @@
+"""Pictures that hold a grid of tiles: one, or one for each of some images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from auditor.report.pictures import Files, Picture
+from auditor.report.values import name, text
+from auditor.types import Json
+
+WIDTH = 960
+"""About how wide a sheet stands, in CSS pixels."""
+
+
+def held(files: Files, probe: str, file: str) -> Picture:
+    """A picture that must be there."""
+    picture = files.picture(probe, file)
+    if picture is None:
+        raise ValueError(f"the picture {file} is missing from the folder")
+    return picture
+
+
+def common(data: Mapping[str, Json], picture: Picture) -> dict[str, Json]:
+    """What a sheet and every page of a figure have."""
+    high, wide = data["tile"]
+    scale = max(1, min(8, round(int(data.get("width") or WIDTH) / max(picture.width, 1))))
+    return {
+        "tile": (high, wide),
+        "columns": data["columns"],
+        "count": data["count"],
+        "labels": [name(label, longest=60) for label in data.get("labels") or ()],
+        "scale": data.get("scale", ""),
+        "pixelated": bool(data.get("pixelated", min(high, wide) <= 32)),
+        "width": picture.width * scale,
+    }
+
+
+def sheet(files: Files, probe: str, data: Mapping[str, Json]) -> dict[str, Json]:
+    """The body of a sheet."""
+    picture = held(files, probe, data["file"])
+    return {"picture": picture, **common(data, picture)}
+
+
+def pages(files: Files, probe: str, data: Mapping[str, Json]) -> dict[str, Json]:
+    """The body of pages: the image that each sheet is of, and the sheet."""
+    found = [
+        {
+            "picture": held(files, probe, page["file"]),
+            "beside": held(files, probe, page["beside"]),
+            "label": name(page["label"]),
+            "note": text(page.get("note") or "", longest=400),
+            "sample": page.get("sample"),
+        }
+        for page in data["pages"]
+    ]
+    if not found:
+        raise ValueError("it has no page")
+    return {"pages": found, **common(data, found[0]["picture"])}
