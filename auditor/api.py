@@ -102,10 +102,11 @@ def chosen_probes(
     given = {probe.id(): probe for probe in wanted or () if isinstance(probe, Probe)}
     names = [w.id() if isinstance(w, Probe) else named(w).id() for w in wanted] if wanted is not None else None
     for name in settings:
-        named(name)
+        if name not in given:
+            named(name)
     probes: list[Probe] = []
     left_out: dict[str, str] = {}
-    for name in registry():
+    for name in [*registry(), *(name for name in given if name not in registry())]:
         if names is not None and name not in names:
             left_out[name] = "not among the probes asked for"
             continue

@@ -194,19 +194,21 @@ def open_(folder: Annotated[Path, typer.Argument()] = Path("reports")) -> None:
 
 @app.command()
 def probes(
-    action: Annotated[str, typer.Argument(help="list or explain")] = "list",
+    action: Annotated[str, typer.Argument(help="list, explain or new")] = "list",
     name: Annotated[str | None, typer.Argument()] = None,
     json_: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """List the probes, or explain one."""
-    from auditor.cli.probes import explain, list_probes
+    """List the probes, explain one, or start a package with a new one."""
+    from auditor.cli.probes import explain, list_probes, new
 
     if action == "list":
         list_probes(json_=json_)
     elif action == "explain" and name:
         explain(name)
+    elif action == "new" and name:
+        new(name)
     else:
-        raise typer.BadParameter("expected `probes list` or `probes explain NAME`")
+        raise typer.BadParameter("expected `probes list`, `probes explain NAME` or `probes new NOUN`")
 
 
 @app.command()

@@ -1,13 +1,16 @@
-"""`auditor probes list` and `auditor probes explain NAME`: from each probe's one docstring."""
+"""`auditor probes list` and `explain NAME`, from each probe's one docstring; `new NOUN`, a package with a probe that works."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import textwrap
+from pathlib import Path
 
+from auditor.errors import ConfigError
 from auditor.probe import about
 from auditor.probes import named, registry
+from auditor.report.engine import templates_folder
 
 
 def list_probes(*, json_: bool) -> None:
@@ -43,3 +46,31 @@ def wrapped(text: str) -> str:
     """A paragraph for a terminal: at most 100 columns, later lines set in."""
     columns = min(100, shutil.get_terminal_size().columns)
     return textwrap.fill(text, columns, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+
+def new(noun: str) -> None:
+    """Write the package auditor-NOUN into this folder: probe, template and contract test, a working example to be replaced.
+
+    Raises ConfigError for a name that no module can have, that a probe has already, or where the folder exists.
+    """
+    if not (noun.isidentifier() and noun.islower()) or noun in registry():
+        why = "there is a probe of that name" if noun in registry() else "expected small letters, digits and _"
+        raise ConfigError(f"`probes new {noun}`: {why}; give a noun such as brightness")
+    root, package = Path(f"auditor-{noun}"), f"auditor_{noun}"
+    if root.exists():
+        raise ConfigError(f"{root} exists already; remove it, or give another noun")
+    words = {"NOUN": noun, "CLASS": noun.title().replace("_", ""), "TITLE": noun.replace("_", " ").capitalize()}
+    places = {
+        "pyproject.toml": "pyproject.toml",
+        "probe.py": f"{package}/{noun}.py",
+        "section.html": f"{package}/templates/probes/{noun}.html",
+        "test.py": f"tests/test_{noun}.py",
+    }
+    for source, place in places.items():
+        text = (templates_folder() / "plugin" / source).read_text(encoding="utf-8")
+        for word, value in words.items():
+            text = text.replace(word, value)
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_text(text, encoding="utf-8")
+    (root / package / "__init__.py").write_text(f'"""The probe `{noun}` for auditor."""\n', encoding="utf-8")
+    print(f"{root}: pip install -e {root}, then `auditor probes explain {noun}`; pytest {root} checks its contract")

@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from auditor.errors import ConfigError
 from auditor.probe import Probe
@@ -27,12 +27,27 @@ def probe_of(module_name: str) -> type[Probe]:
     return found[0]
 
 
+def brought(entry: EntryPoint, known: Mapping[str, type[Probe]]) -> type[Probe]:
+    """The probe of a plug-in. Raises ConfigError that names the package where it cannot be loaded or takes another's name."""
+    whose = f"the plug-in {entry.value} of {entry.dist.name if entry.dist else 'an unknown package'}"
+    try:
+        probe = entry.load()
+    except Exception as error:
+        raise ConfigError(f"{whose} cannot be loaded: {type(error).__name__}: {error}; mend or uninstall it") from error
+    if not (inspect.isclass(probe) and issubclass(probe, Probe)):
+        raise ConfigError(f"{whose}: expected a subclass of auditor.probe.Probe, got {probe!r}; correct its entry point")
+    if probe.id() != entry.name or entry.name in known:
+        why = "there is a probe of that name" if entry.name in known else f"its module names it {probe.id()!r}"
+        raise ConfigError(f"{whose} cannot be called {entry.name!r}: {why}; rename its module and entry point")
+    return probe
+
+
 @cache
 def registry() -> Mapping[str, type[Probe]]:
     """Probe id -> class, in the order of the report."""
     found = {info.name: probe_of(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)}
     for entry in entry_points(group="auditor.probes"):
-        found[entry.name] = entry.load()
+        found[entry.name] = brought(entry, found)
     rank = {name: place for place, name in enumerate(CHAPTERS)}
     return {name: found[name] for name in sorted(found, key=lambda name: (rank.get(name, len(rank)), name))}
 

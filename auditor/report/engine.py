@@ -6,6 +6,8 @@ import base64
 import hashlib
 import json
 from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -25,6 +27,13 @@ def templates_folder() -> Path:
     raise AuditError(f"expected the report's templates in {package / '_templates'}; found none; install auditor again")
 
 
+def plugin_folders() -> list[Path]:
+    """The folder `templates` of each package that brings probes. Packages are found, not imported: their code may need torch."""
+    names = dict.fromkeys(entry.module.partition(".")[0] for entry in entry_points(group="auditor.probes"))
+    found = (find_spec(name) for name in names)
+    return [Path(place) / "templates" for spec in found if spec for place in spec.submodule_search_locations or ()]
+
+
 def finalize(value: object) -> object:
     """What every expression of a template passes through: markup of our own as it is, all else as clean, bounded text."""
     return value if isinstance(value, Markup) else values.text(value)
@@ -34,7 +43,7 @@ def finalize(value: object) -> object:
 def environment() -> Environment:
     """Autoescape and StrictUndefined everywhere."""
     env = Environment(
-        loader=FileSystemLoader(templates_folder()),
+        loader=FileSystemLoader([templates_folder(), *plugin_folders()]),  # ours come first: nobody replaces them
         autoescape=True,
         undefined=StrictUndefined,
         finalize=finalize,
