@@ -1,0 +1,144 @@
+"""Every probe on sixteen architectures: done, or not applicable and why. Writes docs/architectures.md.
+
+    python benchmarks/architectures.py [NAME ...]
+
+Weights are random (no hub is asked) and heads that start at zero are drawn anew, so the figures mean nothing here: what counts is
+that each probe finds the layers, the rectifiers and the head of each architecture. Exits with 1 where a probe failed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+import torchvision
+from PIL import Image
+from skimage import data as photographs
+from torch import nn
+
+import auditor
+from auditor.preprocess import Geometry, Preprocess
+from auditor.probes import registry
+from auditor.types import Section
+
+PAGE = Path(__file__).parent.parent / "docs" / "architectures.md"
+CLASSES, IMAGES = 10, 12
+FEWER = {"images": 2, "iterations": 8, "steps": 8, "samples": 2, "window": 0.25, "stride": 0.25, "max_iterations": 10}
+"""Parameters that only say how much is done."""
+ARCHITECTURES = (
+    "alexnet", "vgg11", "squeezenet1_1", "resnet18", "densenet121", "googlenet", "inception_v3", "mobilenet_v2",
+    "mobilenet_v3_small", "efficientnet_b0", "efficientnet_v2_s", "convnext_tiny", "swin_t", "maxvit_t", "vit_b_16",
+    "timm:vit_wee_patch16_reg1_gap_256",
+)  # fmt: skip
+SIDES = {"inception_v3": 299, "timm:vit_wee_patch16_reg1_gap_256": 256}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def built(name: str) -> nn.Module:
+    """The architecture with random weights of seed 0."""
+    torch.manual_seed(0)
+    if name.startswith("timm:"):
+        model: nn.Module = timm.create_model(name.removeprefix("timm:"), pretrained=False, num_classes=CLASSES)
+    else:
+        more = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        model = torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **more)
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            module.reset_parameters()
+    return model.eval()
+
+
+def pictures(side: int) -> np.ndarray:
+    """(IMAGES,side,side,3): squares of photographs."""
+    whole = [np.asarray(getattr(photographs, name)()) for name in ("astronaut", "chelsea", "coffee", "rocket")]
+    rng, found = np.random.default_rng(0), []
+    for i in range(IMAGES):
+        picture = whole[i % len(whole)][..., :3]
+        high, wide = picture.shape[:2]
+        edge = int(min(high, wide) * rng.uniform(0.6, 1.0))
+        top, left = int(rng.integers(0, high - edge + 1)), int(rng.integers(0, wide - edge + 1))
+        square = Image.fromarray(picture[top : top + edge, left : left + edge])
+        found.append(np.asarray(square.resize((side, side), Image.Resampling.BICUBIC)))
+    return np.stack(found)
+
+
+def probes() -> list[Any]:
+    """All probes as in the profile quick, with less to do."""
+    made = []
+    for probe in registry().values():
+        known = {f.name for f in dataclasses.fields(probe)}
+        fewer = {name: value for name, value in FEWER.items() if name in known}
+        made.append(probe(**{**(probe.profiles.get("quick") or {}), **fewer}))
+    return made
+
+
+def audited(name: str, folder: Path) -> tuple[dict[str, Section], float]:
+    """(sections by probe, seconds) of one architecture."""
+    side, begin = SIDES.get(name, 224), time.perf_counter()
+    audit = auditor.run(
+        built(name),
+        (pictures(side), np.arange(IMAGES) % CLASSES),
+        preprocess=Preprocess(Geometry("RGB", (side, side)), MEAN, STD),
+        probes=probes(),
+        profile="quick",
+        out=folder / "audit",
+        work=folder / "work",
+    )
+    return dict(audit.record.sections), time.perf_counter() - begin
+
+
+def page(found: dict[str, dict[str, Section]]) -> str:
+    """The table, with the reasons under it."""
+    names, reasons = list(registry()), list[str]()
+    lines = []
+    for architecture, sections in found.items():
+        cells = []
+        for name in names:
+            section = sections[name]
+            if section.status == "done":
+                cells.append("done")
+                continue
+            told = f"{section.status.replace('_', ' ')}: {section.reason}"
+            if told not in reasons:
+                reasons.append(told)
+            cells.append(f"[{reasons.index(told) + 1}]")
+        guided = sections["guided_backprop"].values
+        rectifiers = [guided[f"rectifiers_{kind}"].value for kind in ("intercepted", "total") if f"rectifiers_{kind}" in guided]
+        cells.append(" of ".join(f"{value or 0:.0f}" for value in rectifiers) or "none")
+        lines.append(f"| {architecture.removeprefix('timm:')} | " + " | ".join(cells) + " |")
+    head = "| architecture | " + " | ".join(f"`{name}`" for name in names) + " | rectifiers intercepted |"
+    rule = "| --- |" + " --- |" * (len(names) + 1)
+    numbered = [f"[{i + 1}] {reason}" for i, reason in enumerate(reasons)]
+    versions = ", ".join(f"{made.__name__} {made.__version__.partition('+')[0]}" for made in (torch, torchvision, timm))
+    words = (
+        f"Made by `python benchmarks/architectures.py` with {versions}. Random weights, {IMAGES} pictures, few images a probe: it "
+        "shows what applies, not how good a model is. A number stands for the reason below the table."
+    )
+    return "\n".join(["# Every probe on every architecture", "", words, "", head, rule, *lines, "", *numbered, ""])
+
+
+def main() -> int:
+    """Audit the architectures named, or all; the page is written for all only."""
+    wanted = sys.argv[1:] or list(ARCHITECTURES)
+    found, bad = {}, 0
+    for name in wanted:
+        with tempfile.TemporaryDirectory() as folder:
+            found[name], seconds = audited(name, Path(folder))
+        failed = [f"{probe}: {s.reason}" for probe, s in found[name].items() if s.status not in ("done", "not_applicable")]
+        bad += len(failed)
+        print(f"{name}: {seconds:.0f} s; {'; '.join(failed) or 'no probe failed'}", flush=True)
+    if wanted == list(ARCHITECTURES):
+        PAGE.write_text(page(found), encoding="utf-8")
+        print(PAGE)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
