@@ -107,12 +107,12 @@ def collect(
             continue
         progress(name, 0, 1)
         try:
-            study = probe.study(target, evidence)
+            results = Results(merged.get(name), findings={r: findings[r] for r in probe.reads if r in findings})
+            study = probe.study(target, evidence, results)
             rows = {} if study is None else run_study(name, study, target, dataset, job.plan, work, progress=progress)
             if study is not None:
                 costs[name] = dataclasses.asdict(probe.cost(target, dataset))
-            results = Results(merged.get(name), rows, {r: findings[r] for r in probe.reads if r in findings})
-            findings[name] = probe.conclude(target, evidence, results)
+            findings[name] = probe.conclude(target, evidence, dataclasses.replace(results, rows=rows))
         except (ContractError, TargetError):  # the model's fault in this probe's work alone
             findings[name] = failure(traceback.format_exc())
         except AuditError:

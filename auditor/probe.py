@@ -37,8 +37,9 @@ class Results:
     """What a probe's own work and the probes that it reads have brought."""
 
     look: Fold | None = None
+    """Its fold, which has seen every image of the pass."""
     rows: State = field(default_factory=dict)
-    """The study's rows, concatenated in the order of its items; empty without a study."""
+    """The study's rows, concatenated in the order of its items; empty without a study, and before it."""
     findings: Mapping[str, Finding] = field(default_factory=dict)
 
 
@@ -65,8 +66,8 @@ class Probe(ABC):
         """Its share of the pass: every image, one shared forward, no gradient."""
         return None
 
-    def study(self, target: Target, evidence: Evidence) -> Study | None:
-        """All model-heavy work after the pass."""
+    def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
+        """All model-heavy work after the pass, on items that may follow from what the pass brought: `results` without rows."""
         return None
 
     def cost(self, target: Target, dataset: Dataset) -> Cost:

@@ -76,7 +76,7 @@ class GuidedBackprop(Probe):
     fraction: float = 0.25
     """Share of the layers with weights, from the top, that the control randomises."""
 
-    def study(self, target: Target, evidence: Evidence) -> Study | None:
+    def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         """The maps of the chosen images."""
         predicted = promised(evidence.predictions).predicted
         items = tuple((int(p), int(predicted[p])) for p in evidence.chosen(self.images))

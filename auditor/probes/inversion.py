@@ -75,7 +75,7 @@ class Inversion(Probe):
         if self.rate <= 0 or self.l_a < 0 or self.l_v < 0:
             raise ValueError("expected rate > 0, l_a >= 0 and l_v >= 0; 0.05, 0.001 and 0.0004 are the defaults")
 
-    def study(self, target: Target, evidence: Evidence) -> Study | None:
+    def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         """Layer by layer, all chosen images of a layer in one chunk."""
         positions = [int(p) for p in evidence.chosen(self.images)]
         known = places(target, self.layers)

@@ -77,7 +77,7 @@ class Occlusion(Probe):
     steps: int = 20
     """Points of the deletion curve."""
 
-    def study(self, target: Target, evidence: Evidence) -> Study | None:
+    def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         classes = promised(evidence.predictions).predicted
         chosen = evidence.chosen(self.images)
         window, stride = self.pixels(target.input_shape)

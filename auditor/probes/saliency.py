@@ -89,7 +89,7 @@ class Saliency(Probe):
     fraction: float = 0.25
     """Share of the layers with weights, from the top, that the control randomises (the head is always among them)."""
 
-    def study(self, target: Target, evidence: Evidence) -> Study | None:
+    def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         classes = promised(evidence.predictions).predicted
         items = tuple((int(position), int(classes[position])) for position in evidence.chosen(self.images))
         work = partial(

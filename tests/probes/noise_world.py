@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.fold import concatenate
+from auditor.probe import Results
 
 torch.set_num_threads(1)
 CHOSEN = [3, 0, 4]
@@ -48,7 +49,7 @@ def noise_world(model: nn.Module) -> tuple[Any, Any]:
 
 def rows_of(probe: Any, target: Any, facts: Any, chunk: int = 2) -> dict[str, Any]:
     """The rows of a probe's study, its work pickled as a worker would get it."""
-    study = probe.study(target, facts)
+    study = probe.study(target, facts, Results())
     assert study is not None
     work = pickle.loads(pickle.dumps(study.work))
     return concatenate([work(target, facts.dataset, study.items[i : i + chunk]) for i in range(0, len(study.items), chunk)])

@@ -111,7 +111,7 @@ def looked(probe: Patches, target: Any, facts: Any, shards: Sequence[Array] = (n
 
 
 def results(probe: Patches, target: Any, facts: Any, watch: Watch | None = None) -> Results:
-    study = probe.study(target, facts)
+    study = probe.study(target, facts, Results())
     assert study is not None
     work = pickle.loads(pickle.dumps(study.work))
     return Results(look=watch or looked(probe, target, facts), rows=concatenate([work(target, facts.dataset, study.items)]))

@@ -75,7 +75,7 @@ def world(kind: type[nn.Module] = Linear, *, wrong: int = 3) -> tuple[Any, Any]:
 
 
 def concluded(probe: Adversarial, target: Any, facts: Any, chunk: int | None = None) -> Any:
-    study = probe.study(target, facts)
+    study = probe.study(target, facts, Results())
     assert study is not None
     size = chunk or study.chunk
     work = pickle.loads(pickle.dumps(study.work))
@@ -164,7 +164,7 @@ def test_a_named_class_is_led_to_and_one_beyond_the_model_is_refused() -> None:
         already = facts.predictions.predicted[row["sample"]] == 1
         assert row["label"] == ("towards no" if already else "towards yes")
     with pytest.raises(ValueError, match=r"within 0\.\.1"):
-        Adversarial(images=2, fooling_images=1, towards=(7,)).study(target, facts)
+        Adversarial(images=2, fooling_images=1, towards=(7,)).study(target, facts, Results())
 
 
 def test_a_random_forward_voids_the_figure() -> None:

@@ -62,7 +62,7 @@ def world() -> tuple[Any, Any]:
 
 
 def rows_of(probe: Inversion, target: Any, facts: Any, chunk: int | None = None) -> Any:
-    study = probe.study(target, facts)
+    study = probe.study(target, facts, Results())
     assert study is not None
     size = chunk or study.chunk
     return concatenate([study.work(target, facts.dataset, study.items[i : i + size]) for i in range(0, len(study.items), size)])

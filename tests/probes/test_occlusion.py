@@ -63,7 +63,7 @@ def world() -> tuple[Any, Any]:
 
 
 def rows_of(probe: Occlusion, target: Any, facts: Any, chunk: int = 2) -> dict[str, Any]:
-    study = probe.study(target, facts)
+    study = probe.study(target, facts, Results())
     assert study is not None
     work = pickle.loads(pickle.dumps(study.work))
     return concatenate([work(target, facts.dataset, study.items[i : i + chunk]) for i in range(0, len(study.items), chunk)])
@@ -163,7 +163,7 @@ def test_the_plan_states_the_cost(world: tuple[Any, Any]) -> None:
     target, facts = world
     calls = []
     hook = target.module.register_forward_pre_hook(lambda _m, given: calls.append(len(given[0])))
-    study = Occlusion(images=1).study(target, facts)
+    study = Occlusion(images=1).study(target, facts, Results())
     assert study is not None
     study.work(target, facts.dataset, study.items)
     hook.remove()

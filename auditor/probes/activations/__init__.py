@@ -66,7 +66,7 @@ class Activations(Probe):
         """The range of every channel of the chosen layers."""
         return Watch(target.choose("spatial", self.layers))
 
-    def study(self, target: Target, evidence: Evidence) -> Study | None:
+    def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         """The maps of the images that are shown."""
         items = tuple((int(p),) for p in evidence.chosen(self.images))
         return Study(items, partial(find_maps, layers=target.choose("spatial", self.layers)), 1)

@@ -75,7 +75,7 @@ class Adversarial(Probe):
         """The epsilons that are tried, rising, from 0, the stated one among them."""
         return tuple(sorted({0.0, float(self.epsilon), *(float(e) for e in self.epsilons)}))
 
-    def study(self, target: Target, evidence: Evidence) -> Study | None:
+    def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         """Labelled images in groups, then the fooling images."""
         seen = evidence.predictions
         chosen = evidence.chosen(self.images)

@@ -75,7 +75,7 @@ class Patches(Probe):
         """The maxima of every channel of the chosen layers."""
         return Watch(target.choose("spatial", self.layers), self.top)
 
-    def study(self, target: Target, evidence: Evidence) -> Study | None:
+    def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         """One forward, of the first image: the receptive fields."""
         return Study(((0,),), partial(find_fields, layers=target.choose("spatial", self.layers)), 1)
 
