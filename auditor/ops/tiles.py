@@ -37,24 +37,66 @@ def crop(image: Array, box: Box) -> Array:
     return image[box[0] : box[1], box[2] : box[3]]
 
 
-def tiled(patch: Patch, frame: tuple[int, int], tile: int) -> Array:
-    """uint8 (tile,tile,3): the frame (h,w) with the patch in its place, grey around it, on the scale of the frame's longer side.
+@dataclass(frozen=True)
+class Fit:
+    """How a frame (h,w) is laid into a square of `tile` pixels."""
 
-    From 3 times on pixels stay visible; below it is smoothed, and averaged when reduced.
-    """
-    whole = np.full((*frame, 3), GREY, np.uint8)
+    frame: tuple[int, int]
+    tile: int
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the tile to one of the frame: by its longer side."""
+        return self.tile / max(self.frame)
+
+    @property
+    def rule(self) -> Image.Resampling:
+        """From 3 times on pixels stay visible; below it is smoothed, and averaged when reduced."""
+        steps = Image.Resampling
+        return steps.NEAREST if self.scale >= 3 else steps.BICUBIC if self.scale > 1 else steps.BOX
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h,w) of the frame in the tile, in its middle."""
+        high, wide = (max(1, round(side * self.scale)) for side in self.frame)
+        return high, wide
+
+    @property
+    def middle(self) -> tuple[slice, slice]:
+        """Where it lies in the tile."""
+        high, wide = self.size
+        top, left = (self.tile - high) // 2, (self.tile - wide) // 2
+        return slice(top, top + high), slice(left, left + wide)
+
+    def resized(self, whole: Array, rule: Image.Resampling | None = None) -> Array:
+        """A picture or one channel of the frame's size as it stands in the tile."""
+        high, wide = self.size
+        return np.array(Image.fromarray(whole).resize((wide, high), self.rule if rule is None else rule))
+
+
+def tiled(patch: Patch, frame: tuple[int, int], tile: int) -> Array:
+    """uint8 (tile,tile,3): the frame (h,w) with the patch in its place, grey around it."""
+    fit, whole = Fit(frame, tile), np.full((*frame, 3), GREY, np.uint8)
     down, across = patch.offset
     if patch.pixels.size:
         whole[down : down + patch.pixels.shape[0], across : across + patch.pixels.shape[1]] = three(patch.pixels)
-    scale = tile / max(frame)
-    rule = Image.Resampling.NEAREST if scale >= 3 else Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX
-    high, wide = (max(1, round(side * scale)) for side in frame)
-    whole = np.array(Image.fromarray(whole).resize((wide, high), rule))
+    whole = fit.resized(whole)
     if patch.cell is not None:
-        outline(whole, [round(edge * scale) for edge in patch.cell])
+        outline(whole, [round(edge * fit.scale) for edge in patch.cell])
     out = np.full((tile, tile, 3), GREY, np.uint8)
-    top, left = ((tile - side) // 2 for side in whole.shape[:2])
-    out[top : top + whole.shape[0], left : left + whole.shape[1]] = whole
+    out[fit.middle] = whole
+    return out
+
+
+def tiled_values(values: Array, offset: tuple[int, int], frame: tuple[int, int], tile: int) -> Array:
+    """float32 (tile,tile,C): numbers (h,w,C) in their place in the frame, on the scale and by the rule of `tiled`; NaN around."""
+    fit, channels = Fit(frame, tile), values.shape[2]
+    whole, inside = np.zeros((*frame, channels), np.float32), np.zeros(frame, np.uint8)
+    place = slice(offset[0], offset[0] + values.shape[0]), slice(offset[1], offset[1] + values.shape[1])
+    whole[place], inside[place] = values, 1
+    shown = np.stack([fit.resized(np.ascontiguousarray(whole[..., c])) for c in range(channels)], axis=-1)
+    out = np.full((tile, tile, channels), np.nan, np.float32)
+    out[fit.middle] = np.where(fit.resized(inside, Image.Resampling.NEAREST)[..., None] > 0, shown, np.nan)
     return out
 
 

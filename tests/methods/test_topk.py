@@ -79,6 +79,24 @@ def test_any_split_equals_brute_force(name: str, k: int) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def test_two_thousand_pictures_with_ties_equal_brute_force_in_1_2_and_7_shards() -> None:
+    rng = np.random.default_rng(11)
+    maps = rng.normal(size=(2000, 6, 4, 5)).astype(np.float32)
+    maps[:, 1] = np.round(maps[:, 1] * 2) / 2  # many images share each value
+    maps[:, 2] = np.minimum(np.maximum(maps[:, 2] * 4, 0), 6)  # hundreds saturate, at several places of a map
+    maps[rng.choice(2000, 40, replace=False), 3] += 9  # more than k images far above the rest, five of them equal
+    maps[[3, 700, 1100, 1500, 1999], 3] = 20
+    maps[:, 4] = 0
+    maps[rng.choice(2000, 12, replace=False), 5] = maps[17, 5]  # the same picture again
+    positions = np.arange(2000)
+    expected = brute(maps, positions, 9)
+    assert len(np.unique(expected[0][2])) == 1
+    for count in (1, 2, 7):
+        got = folded(maps, positions, 9, np.array_split(positions, count), batch=64)
+        for a, b in zip((got.values, got.positions, got.places), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_fewer_images_than_entries() -> None:
     maps = np.arange(12, dtype=np.float32).reshape(2, 1, 2, 3)
     got = folded(maps, np.array([4, 9]), 3, [np.arange(2)])

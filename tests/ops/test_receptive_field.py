@@ -168,3 +168,26 @@ def test_published_sizes(name: str, layer: str, size: int, jump: int, start: int
     model = getattr(torchvision.models, name)(weights=None).eval()
     field = receptive_fields(model, torch.rand(1, 3, 224, 224), [layer])[layer]
     assert (field.status, field.size, field.jump, field.start) == ("EXACT", (size, size), (jump, jump), (start, start))
+
+
+class Kept(nn.Module):
+    """The same maps three times: channels first, channels last, and as tokens in a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(conv(3, 4, 3, stride=2), conv(4, 5, 5, padding=2, dilation=1))
+        self.first, self.last, self.tokens = nn.Identity(), nn.Linear(5, 6), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.last(self.first(self.stem(x)).permute(0, 2, 3, 1))
+        return self.tokens(x.flatten(1, 2)).mean(1)
+
+
+def test_channels_last_and_tokens_have_the_places_of_their_maps() -> None:
+    fields = receptive_fields(Kept().eval(), torch.rand(1, 3, 29, 33), ["first", "last", "tokens"])
+    assert [f.status for f in fields.values()] == ["EXACT"] * 3
+    assert fields["first"].box(0, 0) == (0, 7, 0, 7)
+    for field in fields.values():
+        assert (len(field.rows), len(field.columns)) == (14, 16)
+        assert np.array_equal(field.rows, fields["first"].rows)
+        assert np.array_equal(field.columns, fields["first"].columns)

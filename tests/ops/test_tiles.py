@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from auditor.ops.tiles import GREY, Patch, crop, outline, strip, tiled
+from auditor.ops.tiles import GREY, Patch, crop, outline, strip, tiled, tiled_values
 from auditor.types import Array
 
 
@@ -69,3 +69,24 @@ def test_strips() -> None:
     assert row.shape == (8, 28, 3)
     assert row[0, [0, 10, 20], 0].tolist() == [1, 2, 3]
     assert row[0, [8, 9, 18, 19], 0].tolist() == [255] * 4
+
+
+def test_numbers_stand_where_the_pixels_of_a_patch_stand() -> None:
+    for shape, offset, frame, tile in (
+        ((3, 5, 3), (4, 2), (7, 7), 84), ((40, 50, 3), (10, 0), (60, 50), 84), ((168, 120, 1), (0, 48), (168, 168), 84),
+        ((4, 8, 1), (0, 0), (4, 8), 80), ((30, 30, 2), (0, 0), (30, 30), 84),
+    ):  # fmt: skip
+        values = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+        got = tiled_values(values, offset, frame, tile)
+        assert got.shape == (tile, tile, shape[2])
+        black = tiled(Patch(np.zeros(shape[:2], np.uint8), offset), frame, tile)[..., 0]
+        assert (np.isnan(got).any(axis=2) == np.isnan(got).all(axis=2)).all()
+        assert np.isnan(got).all(axis=2)[black == GREY].all()
+        assert not np.isnan(got)[black == 0].any()
+    eight = picture(60, 60) // 3 + 80  # far enough from 0 and 255 not to be clipped between rows and columns
+    smooth = tiled_values(eight.astype(np.float32), (0, 0), (60, 60), 84)
+    drawn = tiled(Patch(eight, (0, 0)), (60, 60), 84)
+    assert np.abs(smooth - drawn).max() <= 1.25  # the same smoothing; a picture is rounded after rows and after columns
+    signs = np.where(np.indices((168, 168)).sum(axis=0) % 2, 1.0, -1.0).astype(np.float32)[..., None]
+    assert np.abs(tiled_values(signs, (0, 0), (168, 168), 84)).max() < 1e-6  # means of signed numbers, not of their sizes
+    assert np.isnan(tiled_values(np.zeros((0, 0, 3), np.float32), (0, 0), (5, 5), 84)).all()

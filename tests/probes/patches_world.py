@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 from auditor.fold import Batch, concatenate
 from auditor.probe import Results
 from auditor.probes.patches import Patches
-from auditor.probes.patches.layers import Layer, classes_of
-from auditor.probes.patches.watch import Watch, loaded
+from auditor.probes.patches.layers import Layer
+from auditor.probes.patches.odd import sheets
+from auditor.probes.patches.watch import Watch
 from auditor.types import Array, Finding
 
 SIDE, COUNT = 24, 60
@@ -32,6 +34,7 @@ class Data:
         if marked:
             self.images[::3, 1:4, 1:4] = 255
         self.samples = [SimpleNamespace(key=f"{i}:0", name=f"{i}.png") for i in range(COUNT)]
+        self.slices: dict[str, Array] = {}
 
     def __len__(self) -> int:
         return COUNT
@@ -77,6 +80,7 @@ def world(model: nn.Module, **kinds: Any) -> tuple[Any, Any]:
         model=model,
         device=torch.device("cpu"),
         input_shape=(1, SIDE, SIDE),
+        trace=(),
         choose=lambda _kind, count: ("first", "second")[:count],
     )
     names = tuple(f"kind {k}" for k in range(6))
@@ -111,10 +115,12 @@ def looked(probe: Patches, target: Any, facts: Any, shards: Sequence[Array] = (n
 
 
 def results(probe: Patches, target: Any, facts: Any, watch: Watch | None = None) -> Results:
-    study = probe.study(target, facts, Results())
+    seen = Results(look=watch or looked(probe, target, facts))
+    study = probe.study(target, facts, seen)
     assert study is not None
     work = pickle.loads(pickle.dumps(study.work))
-    return Results(look=watch or looked(probe, target, facts), rows=concatenate([work(target, facts.dataset, study.items)]))
+    rows = [work(target, facts.dataset, study.items[i : i + study.chunk]) for i in range(0, len(study.items), study.chunk)]
+    return replace(seen, rows=concatenate(rows))
 
 
 def found(model: nn.Module, probe: Patches | None = None, **kinds: Any) -> Finding:
@@ -124,7 +130,4 @@ def found(model: nn.Module, probe: Patches | None = None, **kinds: Any) -> Findi
 
 
 def layers(probe: Patches, target: Any, facts: Any) -> list[Layer]:
-    given = results(probe, target, facts)
-    assert isinstance(given.look, Watch)
-    watch = given.look
-    return [Layer(n, i, watch.seen[n], loaded(given.rows, i), classes_of(facts), COUNT) for i, n in enumerate(watch.layers)]
+    return [sheet.layer for sheet in sheets(looked(probe, target, facts), facts, most=probe.units)]

@@ -28,8 +28,8 @@ def test_a_unit_that_a_planted_mark_fires_is_told(model: nn.Module) -> None:
     assert "differ by 0.0 grey levels" in note
     gallery = next(f for f in finding.figures if f.name == "layer-0")
     row = gallery.data["rows"][0]
-    assert row["label"] == "unit 0"
-    assert "same place in 9 of 9" in row["note"]
+    assert row["label"] == "unit 0: same mark, saturated, same place"
+    assert row["note"].splitlines()[-1] == "same place in 9 of 9"
     strip = finding.artifacts[row["cells"][0]["file"]]
     assert strip.shape == (84, 9 * 84 + 8 * 4, 3)
     assert (strip[:, :84] == 255).all()
@@ -56,7 +56,12 @@ def test_dead_units_of_a_rectified_layer_only(model: nn.Module) -> None:
     plain = found(model)
     assert plain.values["dead_units.first"].value == 0.5  # without the mark nothing fires unit 0 either
     labels = [row["label"] for row in next(f for f in plain.figures if f.name == "layer-0").data["rows"]]
-    assert sorted(labels) == ["unit 2", "unit 3"]
+    assert sorted(label.partition(":")[0] for label in labels) == ["unit 2", "unit 3"]
+    marked = next(f for f in finding.figures if f.name == "odd").data["rows"]
+    assert [(row["unit"], row["why"]) for row in marked if row["layer"] == "first"][:2] == [
+        (0, "same mark, saturated, same place"),
+        (1, "never fires"),
+    ]
 
 
 def test_class_entropy_by_hand(model: nn.Module) -> None:
@@ -80,8 +85,8 @@ def test_a_unit_of_one_class_is_told_and_shown_first(model: nn.Module) -> None:
     finding = probe.conclude(target, facts, results(probe, target, facts))
     assert any("1 of 3 units of first are fired most by images of one class only" in note for note in finding.notes)
     rows = next(f for f in finding.figures if f.name == "layer-0").data["rows"]
-    assert rows[0]["label"] == "unit 0"
-    assert rows[0]["note"].startswith("kind 3 ×9; entropy 0.00")
+    assert rows[0]["label"].startswith("unit 0: one class in an early layer")
+    assert rows[0]["note"].splitlines()[:2] == ["kind 3 ×9", "entropy 0.00; value 3 to 3"]
 
 
 def test_without_labels_predicted_classes_serve_and_without_both_nothing_is_said_of_classes(model: nn.Module) -> None:
@@ -94,7 +99,8 @@ def test_without_labels_predicted_classes_serve_and_without_both_nothing_is_said
     finding = probe.conclude(target, facts, results(probe, target, facts))
     assert finding.status == "done"
     assert not any(name.startswith("class_entropy") for name in finding.values)
-    assert [f.name for f in finding.figures] == ["layers", "layer-0", "layer-1"]
+    assert [f.name for f in finding.figures] == ["layers", "odd", "layer-0", "layer-1"]
+    assert not any("entropy" in column["label"] for column in finding.figures[0].data["columns"])
 
 
 def test_one_image_a_class_says_nothing_of_classes(model: nn.Module) -> None:
@@ -113,13 +119,15 @@ def test_the_page_says_the_field_and_everything_shown_exists(model: nn.Module) -
         assert figure.title == f"What fires {name}"
         assert f"Receptive field {size} x {size} px, EXACT" in figure.caption
         for row in figure.data["rows"]:
-            strip = finding.artifacts[row["cells"][0]["file"]]
-            assert strip.dtype == np.uint8
-            assert strip.shape[0] == 84
+            above, below = (finding.artifacts[cell["file"]] for cell in row["cells"])
+            assert above.dtype == below.dtype == np.uint8
+            assert above.shape == below.shape
+            assert above.shape[0] == 84
     tables = [finding.artifacts[f"layer-1-{name}.npy"] for name in ("values", "positions", "places")]
     assert [t.shape for t in tables] == [(6, 9), (6, 9), (6, 9, 2)]
-    assert finding.figures[0].data["rows"][1]["field"] == "5 x 5 px"
-    assert {name.partition(".")[0] for name in finding.values} == {m.name for m in Patches.measures}
+    assert finding.figures[0].data["rows"][1]["field"].split() == ["5", "x", "5", "px"]
+    named = {m.name for m in Patches.measures}
+    assert {name.partition(".")[0] for name in finding.values} == named - {"source_entropy", "one_source_units"}
 
 
 def test_the_model_is_left_as_found(model: nn.Module) -> None:

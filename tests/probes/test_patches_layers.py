@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,13 +9,15 @@ import torch
 from torch import nn
 
 from auditor.fold import Batch
+from auditor.methods.topk import turn
 from auditor.ops.receptive_field import receptive_fields
 from auditor.ops.tiles import GREY
 from auditor.probe import Results
 from auditor.probes.patches import Patches
 from auditor.probes.patches.layers import Layer
-from auditor.probes.patches.pictures import patches, picture, shown
-from auditor.probes.patches.watch import Watch, loaded, saved
+from auditor.probes.patches.odd import FEW, sheets
+from auditor.probes.patches.pictures import patches, picture
+from auditor.probes.patches.watch import Watch
 from tests.probes.patches_world import COUNT, SIDE, Data, Facts, activations, layers, looked, network, results, world
 
 torch.set_num_threads(1)
@@ -62,16 +65,31 @@ def test_an_empty_fold(model: nn.Module) -> None:
     assert Patches().conclude(target, facts, Results(look=empty)).status == "not_applicable"
 
 
-def test_fields_come_back_from_the_rows(model: nn.Module) -> None:
+def test_the_maxima_that_are_kept_are_those_of_a_fair_draw(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auditor.probes.patches.watch.COMPARED", 20)
     target, facts = world(model)
-    rows = results(Patches(), target, facts).rows
-    first, second = loaded(rows, 0), loaded(rows, 1)
+    peaks = activations(model, facts.dataset)["second"].numpy().max(axis=(2, 3))
+    drawn = np.argsort(turn(np.arange(COUNT)))[:20]
+    for shards, batch in (
+        ([np.arange(COUNT)], 16),
+        (np.array_split(np.arange(COUNT), 7), 3),
+        ([np.arange(30, 60), np.arange(30)], 60),
+    ):
+        seen = looked(Patches(), target, facts, shards, batch=batch).seen["second"]
+        np.testing.assert_array_equal(seen.some, drawn)
+        np.testing.assert_array_equal(seen.peaks, peaks[drawn])
+
+
+def test_the_fields_are_those_of_the_network(model: nn.Module) -> None:
+    target, facts = world(model)
+    watch = looked(Patches(), target, facts)
+    first, second = watch.field("first"), watch.field("second")
     assert (first.status, first.size, first.box(0, 5)) == ("EXACT", (3, 3), (0, 2, 4, 7))
     assert (second.size, second.jump, second.start, second.box(3, 3)) == ((5, 5), (2, 2), (-2, -2), (4, 9, 4, 9))
-    assert all(value.shape[0] == 1 for value in rows.values())
-    again = loaded({f"0.{name}": value[None] for name, value in saved(second).items()}, 0)
-    assert np.array_equal(again.rows, second.rows)
-    assert again.image == (SIDE, SIDE)
+    watch.seen["first"].grid = np.array([23, 24])
+    other = watch.field("first")
+    assert (other.status, other.box(4, 4)) == ("UNKNOWN", (0, SIDE, 0, SIDE))
+    assert "24 x 24 positions are not those of its maps of 23 x 24" in other.reason
 
 
 def test_a_patch_is_the_pixels_in_the_box_and_its_value_is_what_they_give(model: nn.Module) -> None:
@@ -113,20 +131,20 @@ def test_a_unit_at_the_border_for_its_padding_is_no_mark(model: nn.Module) -> No
 
 def test_the_most_telling_units_come_first_and_the_rest_is_spread(model: nn.Module) -> None:
     target, facts = world(model)
-    layer = layers(Patches(), target, facts)[1]
-    order = sorted(range(6), key=lambda u: (round(layer.entropy[u], 6), -layer.seen.tops.values[u, 0], u))
-    chosen = shown(layer, (), 4)
-    assert chosen[:2] == order[:2]
-    assert len(set(chosen)) == 4
-    assert chosen[2:] == sorted(chosen[2:])
-    assert len(shown(layer, (), 32)) == 6
-    assert len(shown(layer, (), 1)) == 1
+    watch = looked(Patches(), target, facts)
+    sheet = sheets(watch, facts, most=6)[1]
+    layer = sheet.layer
+    assert sheet.odd == {2: (7,)}
+    order = sorted({0, 1, 3, 4, 5}, key=lambda u: (round(layer.entropy[u], 6), -layer.seen.tops.values[u, 0], u))
+    assert list(sheet.shown.items())[:4] == [(2, "same place"), *((u, FEW) for u in order[:3])]
+    assert {u: why for u, why in sheet.shown.items() if not why} == dict.fromkeys(sorted(order[3:]), "")
+    assert [len(replace(sheet, most=n).shown) for n in (32, 3, 1)] == [6, 3, 1]
 
 
 def test_where_the_field_is_the_image_the_place_is_outlined(model: nn.Module) -> None:
     wide = nn.Sequential(nn.Conv2d(1, 3, 41, padding=20), nn.ReLU()).eval().requires_grad_(False)
     data = Data()
-    seen = Watch(("1",), 3)
+    seen = Watch(receptive_fields(wide, data.load([0], torch.device("cpu")), ["1"]), 3)
     with torch.no_grad():
         seen.see(
             Batch(
@@ -138,7 +156,7 @@ def test_where_the_field_is_the_image_the_place_is_outlined(model: nn.Module) ->
                 {"1": wide(data.load(np.arange(COUNT), "cpu")) + 1},
             )
         )  # type: ignore[arg-type]
-    field = receptive_fields(wide, data.load([0], torch.device("cpu")), ["1"])["1"]
+    field = seen.field("1")
     layer = Layer("1", 0, seen.seen["1"], field, None, COUNT)
     first, (row, column) = patches(layer, 0, data.pixels(layer.positions(0)))[0], layer.places(0)[0]
     assert first.pixels.shape[0] > 0.6 * SIDE

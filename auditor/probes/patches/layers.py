@@ -26,6 +26,10 @@ COARSE, FINE = 6, 12
 """Rows or columns of a map: on fewer than COARSE nothing is said of places, on fewer than FINE a place is a single one."""
 AT_ONE_PLACE = 8 / 9
 """Share of the images from which on a unit is said to fire at one place."""
+STEADY = 0.05
+"""A unit whose maxima vary by less than this share of their mean is always on."""
+SHARED, CORRELATED = 8 / 9, 0.95
+"""Units of which as many images are the same, and whose maxima correlate as much, are alike."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,13 @@ class Layer:
     classes: Classes | None
     images: int
     """N."""
+    early: bool = False
+    """Whether it is in the first half of the layers: its units should know patterns, not classes."""
+
+    @property
+    def mixed(self) -> Classes | None:
+        """The classes where one of them has two images, so that units can be told apart by them."""
+        return self.classes if self.classes is not None and self.classes.counts.max() > 1 else None
 
     @property
     def m(self) -> int:
@@ -117,17 +128,21 @@ class Layer:
         return [divmod(int(p), int(self.seen.grid[1])) for p in self.seen.tops.places[unit][self.entries[unit]]]
 
     @cached_property
+    def held(self) -> Array:
+        """(F,m) the images of the full units, strongest first."""
+        return np.asarray(self.seen.tops.positions[self.full, : self.m])
+
+    @cached_property
     def _classes(self) -> Array:
         """(F,m) classes of the images of the full units; -1 where unknown."""
-        held = self.seen.tops.positions[self.full, : self.m]
-        return np.full(held.shape, -1) if self.classes is None else self.classes.of[held]
+        return np.full(self.held.shape, -1) if self.classes is None else np.asarray(self.classes.of[self.held])
 
     @cached_property
     def entropy(self) -> Array:
         """(C,) as `units.entropy`; NaN for units without m images, and for all where no class has two."""
         out = np.full(len(self.entries), np.nan)
-        if self.classes is not None and self.classes.counts.max() > 1 and len(self.full):
-            out[self.full] = units.entropy(self._classes, len(self.classes.names))
+        if self.mixed is not None and len(self.full):
+            out[self.full] = units.entropy(self._classes, len(self.mixed.names))
         return out
 
     @cached_property
@@ -141,6 +156,30 @@ class Layer:
         if self.classes is None or self.m < 3 or not len(self.full):
             return np.zeros(0, np.int64)
         return np.asarray(self.full[units.dominant(self._classes)[1] == self.m])
+
+    @cached_property
+    def steady(self) -> Array:
+        """The units that fire in every image with nearly the same maximum: they tell none from another."""
+        peaks = self.seen.peaks.astype(np.float64)
+        finite = np.isfinite(peaks).all(axis=0)
+        peaks = np.where(finite, peaks, 0.0)
+        flat = peaks.std(axis=0) <= STEADY * np.abs(peaks.mean(axis=0))
+        return np.flatnonzero(flat & finite & (self.seen.fired == self.images) & (self.images > 1))
+
+    @cached_property
+    def twins(self) -> Array:
+        """(C,) the lowest number of the units with the same images and maxima, -1 where there is none; see `units.twins`."""
+        out, usable = np.full(len(self.entries), -1), np.isfinite(self.seen.peaks[:, self.full]).all(axis=0)
+        if self.m >= 3 and usable.any():
+            numbers, least = self.full[usable], int(np.ceil(SHARED * self.m))
+            found = units.twins(self.held[usable], self.seen.peaks[:, numbers], shared=least, correlation=CORRELATED)
+            out[numbers] = np.where(found >= 0, numbers[found], -1)
+        return out
+
+    @property
+    def expected(self) -> float:
+        """How many units of one class only images at random would give."""
+        return self.chance[1] * len(self.full)
 
     @property
     def near(self) -> int:

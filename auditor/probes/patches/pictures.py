@@ -1,14 +1,16 @@
-"""The sheets of patches: one strip a unit, and which units are shown."""
+"""The sheets of patches: two strips a unit."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from auditor.ops.receptive_field import Field
 from auditor.ops.tiles import Box, Patch, crop, strip, tiled
-from auditor.probes.patches.layers import Layer, Mark
+from auditor.probes.patches.layers import Layer
+from auditor.probes.patches.odd import Sheet
 from auditor.types import Array, Figure, Json
 
 if TYPE_CHECKING:
@@ -16,41 +18,33 @@ if TYPE_CHECKING:
 
 TILE = 84
 """Pixels a patch stands on the page."""
-PIXELATED = 64
-"""Fields of at most this many pixels are shown with visible pixels, and kept without loss."""
+FULL = 0.99
+"""Quantile of |value| over the guided backprop of a unit's patches that is drawn in full colour."""
 LARGE = 0.6
 """From this share of both sides on, a box does not say where the unit fired: the place is outlined."""
-
-
-def shown(layer: Layer, marked: tuple[Mark, ...], count: int) -> list[int]:
-    """At most `count` units, the most telling first: those that a mark fires, then those of the fewest classes (with the
-    largest activation among equals) up to half, then the rest at equal distances.
-    """
-    peak = layer.seen.tops.values[:, 0]
-    known = layer.full[np.isfinite(layer.entropy[layer.full])]
-    telling = known[np.lexsort((known, -peak[known], np.round(layer.entropy[known], 6)))]
-    first = [mark.unit for mark in marked[: max(1, count // 3)]] + telling.tolist()
-    chosen = list(dict.fromkeys(first))[: (count + 1) // 2]
-    rest = np.setdiff1d(layer.alive, chosen)
-    left = min(count - len(chosen), len(rest))
-    chosen += [int(rest[i * len(rest) // left]) for i in range(left)]
-    return chosen
 
 
 def patches(layer: Layer, unit: int, images: Array) -> list[Patch]:
     """The cut-outs of a unit's `images` (m,H,W,C), each in its place in the frame of the field."""
     field, frame = layer.field, frame_of(layer.field)
     found = []
-    for image, (row, column) in zip(images, layer.places(unit), strict=True):
-        box = field.box(row, column)
-        begin = [corner(field, axis, at, frame[axis]) for axis, at in enumerate((row, column))]
-        size = (box[1] - box[0], box[3] - box[2])
-        offset = [min(max(box[2 * a] - begin[a], 0), frame[a] - size[a]) for a in (0, 1)]
+    for image, place in zip(images, layer.places(unit), strict=True):
+        box, offset = cut(field, frame, place)
         cell = None
-        if size[0] >= LARGE * field.image[0] and size[1] >= LARGE * field.image[1]:
-            cell = cell_of(layer, (row, column), (box[0] - offset[0], box[2] - offset[1]))
-        found.append(Patch(crop(image, box), (offset[0], offset[1]), cell))
+        if box[1] - box[0] >= LARGE * field.image[0] and box[3] - box[2] >= LARGE * field.image[1]:
+            cell = cell_of(layer, place, (box[0] - offset[0], box[2] - offset[1]))
+        found.append(Patch(crop(image, box), offset, cell))
     return found
+
+
+def cut(field: Field, frame: tuple[int, int], place: tuple[int, int]) -> tuple[Box, tuple[int, int]]:
+    """The box of a place in the image, and the offset of its corner in the frame."""
+    box = field.box(*place)
+    offset = []
+    for axis, at in enumerate(place):
+        begin, size = corner(field, axis, at, frame[axis]), box[2 * axis + 1] - box[2 * axis]
+        offset.append(min(max(box[2 * axis] - begin, 0), frame[axis] - size))
+    return box, (offset[0], offset[1])
 
 
 def cell_of(layer: Layer, place: tuple[int, int], corner: tuple[int, int]) -> Box:
@@ -80,22 +74,28 @@ def picture(layer: Layer, unit: int, evidence: Evidence) -> Array:
     return strip([tiled(patch, frame_of(layer.field), TILE) for patch in patches(layer, unit, images)])
 
 
-def gallery(layer: Layer, marked: tuple[Mark, ...], count: int, evidence: Evidence) -> tuple[Figure, dict[str, Array]]:
-    """The sheet of a layer, and its strips."""
-    chosen = shown(layer, marked, count)
-    frame = frame_of(layer.field)
-    artifacts, rows = {}, []
-    for unit in chosen:
-        file = f"layer-{layer.number}-unit-{unit}.{'png' if max(frame) <= PIXELATED else 'jpg'}"
-        artifacts[file] = picture(layer, unit, evidence)
-        rows.append({"label": f"unit {unit}", "note": note(layer, unit, marked), "cells": [{"file": file}]})
+def gallery(sheet: Sheet, rows: Mapping[str, Array], evidence: Evidence) -> tuple[Figure, dict[str, Array]]:
+    """The sheet of a layer: two strips a unit, its patches and what guided backprop finds in them."""
+    layer, frame = sheet.layer, frame_of(sheet.layer.field)
+    kind = "png" if 3 * max(frame) <= TILE else "jpg"
+    drawn = {int(u): strip for (n, u), strip in zip(rows["unit"], rows["strip"], strict=True) if n == layer.number}
+    artifacts, lines = {}, []
+    for unit, why in sheet.shown.items():
+        files = [f"layer-{layer.number}-unit-{unit}.{kind}", f"layer-{layer.number}-unit-{unit}-guided.{kind}"]
+        artifacts[files[0]] = picture(layer, unit, evidence)
+        artifacts[files[1]] = drawn[unit][:, : artifacts[files[0]].shape[1]]
+        label = f"unit {unit}: {why}" if why else f"unit {unit}"
+        lines.append({"label": label, "note": note(sheet, unit), "cells": [{"file": file} for file in files]})
     large = min(size / side for size, side in zip(frame, layer.field.image, strict=True)) >= LARGE
+    square = " The outlined square is the place in the map that fired." if large else ""
     scale = (
-        f"pixels as the model sees them; one scale for the layer, a tile is {frame[0]} x {frame[1]} px of the image; grey lies "
-        f"outside the image.{' The outlined square is the place in the map that fired.' if large else ''}"
+        f"patches are pixels as the model sees them, one scale for the layer: a tile is {frame[0]} x {frame[1]} px of the image; "
+        f"light grey lies outside the image.{square} Guided backprop stands under each patch, signed: mid-grey is 0, full colour "
+        f"the {FULL:.0%} quantile of |value| over the patches of that unit; values compare within a unit, not between units."
     )
-    data: dict[str, Json] = {"columns": [""], "rows": rows, "scale": scale, "pixelated": max(frame) <= PIXELATED}
-    return Figure(f"layer-{layer.number}", "gallery", f"What fires {layer.name}", caption(layer, len(chosen)), data), artifacts
+    data: dict[str, Json] = {"columns": ["patches", "guided backprop"], "rows": lines, "scale": scale, "pixelated": kind == "png"}
+    told = caption(sheet, rows)
+    return Figure(f"layer-{layer.number}", "gallery", f"What fires {layer.name}", told, data), artifacts
 
 
 def field_words(field: Field) -> str:
@@ -105,43 +105,53 @@ def field_words(field: Field) -> str:
     return size + (f" (larger than the image of {field.image[0]} x {field.image[1]})" if over else "")
 
 
-def caption(layer: Layer, count: int) -> str:
+def caption(sheet: Sheet, rows: Mapping[str, Array]) -> str:
     """What is shown of what."""
-    words, reason = field_words(layer.field), layer.field.reason
+    layer, reason = sheet.layer, sheet.layer.field.reason
+    words = field_words(layer.field)
     told = (
-        f"{words[0].upper()}{words[1:]}{f': {reason}' if reason else ''}. {count} of {len(layer.entries)} units, each with the "
-        f"{layer.m} of {layer.images} images that fire it most, strongest first; "
+        f"{words[0].upper()}{words[1:]}{f': {reason}' if reason else ''}. {len(sheet.shown)} of {len(layer.entries)} units, each "
+        f"with the {layer.m} of {layer.images} images that fire it most, strongest first: odd ones, "
     )
-    if layer.classes is None or not np.isfinite(layer.entropy).any():
-        told += "at equal distances."
-    else:
-        told += f"first those of the fewest classes, then others at equal distances. Classes: {layer.classes.told}."
+    classes = layer.mixed is not None and bool(np.isfinite(layer.entropy).any())
+    told += f"{'those of the fewest classes, ' if classes else ''}then others at equal distances. "
+    if classes and layer.classes is not None:
+        told += f"Classes: {layer.classes.told}. "
+    total, reached = rows["rectifiers"][rows["unit"][:, 0] == layer.number].max(axis=0, initial=0).tolist()
+    told += (
+        f"Guided backprop: rule applied at {reached} of {total} rectifiers up to the layer."
+        if total
+        else "No rectifier lies before it: guided backprop is the plain gradient here."
+    )
     if len(layer.tied):
         told += f" In {len(layer.tied)} units all {layer.m} are tied (the layer saturates): a fair draw from the images that are."
     return told
 
 
-def note(layer: Layer, unit: int, marked: tuple[Mark, ...]) -> str:
-    """A unit in words: its classes, entropy, values and place."""
-    parts = []
+def note(sheet: Sheet, unit: int) -> str:
+    """A unit in words, a line each: its classes, its sources, its values and place."""
+    layer = sheet.layer
     positions = layer.positions(unit)
-    if layer.classes is not None:
-        found, times = np.unique(layer.classes.of[positions], return_counts=True)
-        order = np.argsort(-times, kind="stable")
-        if times.max() > 1 or len(positions) == 1:
-            named = [f"{spoken(layer.classes.names[found[i]])} ×{times[i]}" for i in order[:3]]
-            parts.append(", ".join(named) + (f", {len(order) - 3} more" if len(order) > 3 else ""))
-        else:
-            parts.append(f"{len(found)} classes")
-    if np.isfinite(layer.entropy[unit]):
-        parts.append(f"entropy {layer.entropy[unit]:.2f}")
+    lines = []
+    if layer.mixed is not None:
+        lines.append(counted([spoken(n) for n in layer.mixed.names], layer.mixed.of[positions], "classes"))
+    lines += [f"{by.source.name}: {counted(by.source.values, by.source.of[positions], 'values')}" for by in sheet.sources]
     values = layer.seen.tops.values[unit][: len(positions)]
-    parts.append(f"value {values[0]:.3g} to {values[-1]:.3g}")
+    entropy = f"entropy {layer.entropy[unit]:.2f}; " if np.isfinite(layer.entropy[unit]) else ""
+    lines.append(f"{entropy}value {values[0]:.3g} to {values[-1]:.3g}")
     if unit in layer.at_one_place:
-        parts.append(f"same place in {layer.gathered[1][unit]} of {layer.m}")
-    if any(mark.unit == unit for mark in marked):
-        parts.append("same mark there")
-    return "; ".join(parts)
+        lines.append(f"same place in {layer.gathered[1][unit]} of {layer.m}")
+    return "\n".join(lines)
+
+
+def counted(names: Sequence[str], of: Array, kind: str) -> str:
+    """ "cat ×7, dog ×2": how many images of each, most first; only how many kinds where none has two of several."""
+    found, times = np.unique(of, return_counts=True)
+    order = np.argsort(-times, kind="stable")
+    if times.max() == 1 and len(of) > 3:
+        return f"{len(found)} {kind}"
+    more = f", {len(order) - 3} more" if len(order) > 3 else ""
+    return ", ".join(f"{names[found[i]]} ×{times[i]}" for i in order[:3]) + more
 
 
 def spoken(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The layers in figures and sentences."""
+"""What stands out, in sentences."""
 
 from __future__ import annotations
 
@@ -6,113 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from auditor.methods import units
-from auditor.probes.patches.layers import Layer, Mark
-from auditor.types import Array, Figure, Json
+from auditor.probes.patches.layers import Layer
+from auditor.probes.patches.odd import RARE, Sheet
+from auditor.probes.patches.sources import DEALS, Sourced
 
 MOST_NAMED = 12
 """Units that are named in a sentence."""
-RARE = 3
-"""Times as many units of one class as chance gives are worth a sentence."""
-
-COLUMNS = (
-    ("layer", "layer", "text"), ("units", "units", "integer"), ("grid", "map", "text"), ("field", "receptive field", "text"),
-    ("status", "field is", "text"), ("entropy", "class entropy", "number"), ("chance", "by chance", "number"),
-    ("pure", "one class only", "integer"), ("place", "one place", "integer"), ("marked", "one mark", "integer"),
-    ("dead", "never fire", "integer"),
-)  # fmt: skip
 
 
-def overview(layers: Sequence[Layer], marked: Sequence[tuple[Mark, ...]]) -> Figure:
-    """One row a layer."""
-    rows: list[dict[str, Json]] = [
-        {
-            "layer": layer.name,
-            "units": len(layer.entries),
-            "grid": " x ".join(str(n) for n in layer.seen.grid),
-            "field": f"{layer.field.size[0]} x {layer.field.size[1]} px",
-            "status": layer.field.status,
-            "entropy": mean(layer.entropy),
-            "chance": finite(layer.chance[0]),
-            "pure": len(layer.pure) if layer.classes else None,
-            "place": len(layer.at_one_place),
-            "marked": len(found),
-            "dead": layer.dead if layer.rectified else None,
-        }
-        for layer, found in zip(layers, marked, strict=True)
-    ]
-    said = (
-        "Class entropy: mean over the units, 0 where the images of a unit are of one class, 1 where they are as mixed as can be; "
-        "by chance: of as many images at random. One place: units that fire at the same place in nearly all of their images; one "
-        "mark: of these, units whose images share a spot near the border that other images lack."
-    )
-    data = {"columns": [{"key": key, "label": label, "format": kind} for key, label, kind in COLUMNS], "rows": rows}
-    return Figure("layers", "table", "The layers", said, data)
-
-
-def depth(layers: Sequence[Layer]) -> Figure:
-    """Entropy against depth."""
-    x = list(range(len(layers)))
-    series = [
-        {"name": "units", "x": x, "y": [mean(layer.entropy) for layer in layers]},
-        {"name": "images at random", "x": x, "y": [finite(layer.chance[0]) for layer in layers], "dashed": True},
-    ]
-    said = (
-        "Mean class entropy of the units: how far a layer has turned from patterns to classes. At the dashed line it knows none."
-    )
-    return Figure(
-        "entropy",
-        "lines",
-        "From patterns to classes",
-        said,
-        {
-            "x_label": "layer, shallow to deep",
-            "x_names": [layer.name for layer in layers],
-            "y_label": "entropy",
-            "series": series,
-        },
-    )
-
-
-def mean(values: Array) -> float | None:
-    """Of the finite ones; None where there is none."""
-    kept = values[np.isfinite(values)]
-    return float(kept.mean()) if len(kept) else None
-
-
-def finite(value: float) -> float | None:
-    """None for NaN."""
-    return value if np.isfinite(value) else None
-
-
-def table(layer: Layer) -> Array:
-    """(C,6) float32 of all units: largest value, share of images that fire it, class entropy, dominant class (-1 unknown),
-    images of that class, images at the most frequent place.
-    """
-    count, tops = len(layer.entries), layer.seen.tops
-    classes, times = np.full(count, -1), np.zeros(count, np.int64)
-    if layer.classes is not None and len(layer.full):
-        classes[layer.full], times[layer.full] = units.dominant(layer.classes.of[tops.positions[layer.full, : layer.m]])
-    share = layer.seen.fired / max(layer.images, 1)
-    return np.stack((tops.values[:, 0], share, layer.entropy, classes, times, layer.gathered[1]), axis=1).astype(np.float32)
-
-
-def artifacts(layer: Layer) -> dict[str, Array]:
-    """The raw table of all units: (C,k) values, positions in the data set and (row, column) in the map, -1 where none."""
-    tops = layer.seen.tops
-    rows, columns = np.divmod(tops.places, layer.seen.grid[1])
-    name = f"layer-{layer.number}"
-    return {
-        f"{name}-values.npy": tops.values,
-        f"{name}-positions.npy": np.where(layer.entries, tops.positions, -1).astype(np.int32),
-        f"{name}-places.npy": np.where(layer.entries[..., None], np.stack([rows, columns], axis=-1), -1).astype(np.int16),
-        f"{name}-units.npy": table(layer),
-    }
-
-
-def notes(layers: Sequence[Layer], marked: Sequence[tuple[Mark, ...]]) -> tuple[str, ...]:
+def notes(found: Sequence[Sheet]) -> tuple[str, ...]:
     """What stands out, the most alarming first."""
-    said = [sentence for layer, found in zip(layers, marked, strict=True) for sentence in mark_notes(layer, found)]
+    layers = [sheet.layer for sheet in found]
+    said = [sentence for sheet in found for sentence in mark_notes(sheet)]
+    said += source_notes(found)
     said += class_notes(layers)
     for layer in layers:
         if layer.rectified and layer.dead:
@@ -124,15 +30,18 @@ def notes(layers: Sequence[Layer], marked: Sequence[tuple[Mark, ...]]) -> tuple[
     return tuple(said)
 
 
-def mark_notes(layer: Layer, found: tuple[Mark, ...]) -> list[str]:
+def mark_notes(sheet: Sheet) -> list[str]:
     """Units that a mark fires, a sentence for each part of the border: where, in how many images, how alike the pixels are."""
-    zones: dict[str, list[Mark]] = {}
-    for mark in found:
-        zones.setdefault(mark.spot.zone, []).append(mark)
+    layer = sheet.layer
+    zones: dict[str, list[int]] = {}
+    for i, mark in enumerate(sheet.marked):
+        zones.setdefault(mark.spot.zone, []).append(i)
     said = []
-    for zone, (mark, *more) in zones.items():
+    for zone, (first, *more) in zones.items():
+        mark = sheet.marked[first]
         (top, bottom, left, right), spot = mark.box, mark.spot
-        also = f" Units {', '.join(str(m.unit) for m in more[:MOST_NAMED])} do likewise." if more else ""
+        numbers = ", ".join(str(sheet.marked[i].unit) for i in more[:MOST_NAMED])
+        also = f" Units {numbers} do likewise." if more else ""
         said.append(
             f"Unit {mark.unit} of {layer.name} fires at the same place (rows {top}-{bottom - 1}, columns {left}-{right - 1}) in "
             f"{mark.times} of {layer.m} images, and a spot in the {zone} (row {spot.row}, column {spot.column}) is the same in "
@@ -151,16 +60,44 @@ def mark_classes(layer: Layer, unit: int) -> str:
     return f"The images are of {which}. "
 
 
+def source_notes(found: Sequence[Sheet]) -> list[str]:
+    """Units that go by where an image comes from; that nothing can be said, where nothing says so."""
+    if not any(sheet.sources for sheet in found):
+        return [
+            "No column of the data says where an image comes from (a camera, a site, a watermark), so nothing can be said of the "
+            "sources of units."
+        ]
+    return [sentence for sheet in found for by in sheet.sources for sentence in one_source_notes(sheet.layer, by)]
+
+
+def one_source_notes(layer: Layer, by: Sourced) -> list[str]:
+    """What one column says of the units of a layer, where it says anything beyond chance."""
+    said, name = [], f"“{by.source.name}”"
+    if by.suspects:
+        units = ", ".join(str(u) for u in list(by.suspects)[:MOST_NAMED])
+        more = f" and {len(by.suspects) - MOST_NAMED} more" if len(by.suspects) > MOST_NAMED else ""
+        said.append(
+            f"{len(by.suspects)} of {len(layer.full)} units of {layer.name} are fired most by images with one value of {name} "
+            f"only, beyond what their classes explain (units {units}{more}; {by.chances.sum():.2f} expected of images at random "
+            f"from the same classes): the model may go by {name}."
+        )
+    mean, (_, least) = float(np.nanmean(by.entropy)), by.dealt
+    if mean < least:
+        said.append(
+            f"Taken together the units of {layer.name} go by {name} more than their classes explain: source entropy {mean:.2f}, "
+            f"no lower than {least:.2f} in {DEALS} deals."
+        )
+    return said
+
+
 def class_notes(layers: Sequence[Layer]) -> list[str]:
     """The two deepest layers with far more units of one class than chance gives."""
     if any(layer.classes is not None and layer.classes.counts.max() < 2 for layer in layers):
         return ["No class has two images, so nothing can be said of the classes of units."]
-    said = []
-    for layer in layers:
-        expected = layer.chance[1] * len(layer.full)
-        if layer.classes is not None and len(layer.pure) > RARE * expected:
-            said.append(
-                f"{len(layer.pure)} of {len(layer.full)} units of {layer.name} are fired most by images of one class only "
-                f"({'none' if expected < 0.005 else f'{expected:.2f}'} expected of images at random)."
-            )
+    said = [
+        f"{len(layer.pure)} of {len(layer.full)} units of {layer.name} are fired most by images of one class only "
+        f"({'none' if layer.expected < 0.005 else f'{layer.expected:.2f}'} expected of images at random)."
+        for layer in layers
+        if layer.classes is not None and len(layer.pure) > RARE * layer.expected
+    ]
     return said[-2:]

@@ -1,24 +1,21 @@
-"""The probe's share of the pass, and the fields of its layers as rows of a study."""
+"""The probe's share of the pass: the strongest images of every unit, and the maxima of some images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Self, cast
+from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 
-from auditor.fold import Batch, Fold, Item, State
-from auditor.methods.topk import Tops
-from auditor.ops.reach.reach import Status
-from auditor.ops.receptive_field import Field, receptive_fields
+from auditor.fold import Batch, Fold, State
+from auditor.methods.topk import Tops, turn
+from auditor.ops.receptive_field import Field
 from auditor.types import Array
-
-if TYPE_CHECKING:
-    from auditor.dataset import Dataset
-    from auditor.target import Target
 
 SAMPLED = 16
 """The minimum of a layer is read on every 16th image: enough to tell a rectified layer, at a sixteenth of the reading."""
+COMPARED = 512
+"""Images whose maxima are kept: enough to tell units that rise and fall together, whatever the size of the data."""
 
 
 class Seen:
@@ -32,18 +29,33 @@ class Seen:
         """() the minimum over every 16th image; NaN where one of them has a NaN."""
         self.grid: Array = np.array(grid, np.int64)
         """(2,) rows and columns of its maps."""
+        self.some: Array = np.zeros(0, np.int64)
+        """(S,) the images of lowest turn, in its order: a fair draw, the same for any split."""
+        self.peaks: Array = np.zeros((0, channels), np.float32)
+        """(S,C) their maxima."""
+
+    def keep(self, positions: Array, peaks: Array) -> None:
+        """Take in the maxima (n,C) of the images at `positions` (n,), as far as they are among the first in turn."""
+        if len(self.some) == COMPARED:
+            early = turn(positions) < turn(self.some[-1:])
+            positions, peaks = positions[early], peaks[early]
+        if len(positions):
+            images, both = np.concatenate([self.some, positions]), np.concatenate([self.peaks, peaks])
+            order = np.argsort(turn(images))[:COMPARED]
+            self.some, self.peaks = images[order], both[order]
 
     def merge(self, other: Seen) -> None:
         """Take in what was seen of other images."""
         self.tops.merge(other.tops)
         self.fired = self.fired + other.fired
         self.lowest = np.minimum(self.lowest, other.lowest)
+        self.keep(other.some, other.peaks)
 
     def save(self) -> State:
         """As arrays."""
         tops = self.tops
         return {"values": tops.values, "positions": tops.positions, "places": tops.places, "fired": self.fired,
-                "lowest": self.lowest, "grid": self.grid}  # fmt: skip
+                "lowest": self.lowest, "grid": self.grid, "some": self.some, "peaks": self.peaks}  # fmt: skip
 
     @classmethod
     def of(cls, state: Mapping[str, Array]) -> Seen:
@@ -51,17 +63,29 @@ class Seen:
         channels, k = state["values"].shape
         seen = cls(channels, (int(state["grid"][0]), int(state["grid"][1])), k)
         seen.tops = Tops(state["values"].copy(), state["positions"].copy(), state["places"].copy())
-        seen.fired, seen.lowest = state["fired"], state["lowest"]
+        seen.fired, seen.lowest, seen.some, seen.peaks = (state[name] for name in ("fired", "lowest", "some", "peaks"))
         return seen
 
 
 class Watch(Fold):
     """The k strongest images of every channel of some layers, exactly, for any split of the data."""
 
-    def __init__(self, layers: Sequence[str], k: int) -> None:
-        self.layers = tuple(layers)
+    def __init__(self, fields: Mapping[str, Field], k: int) -> None:
+        self.layers = tuple(fields)
+        self.fields = dict(fields)
+        """What the positions of each layer see: of the network alone, so it is no part of the state."""
         self.k = k
         self.seen: dict[str, Seen] = {}
+
+    def field(self, layer: str) -> Field:
+        """What the places of a layer's maps see; the whole image where the positions of its output are not those of its maps."""
+        field, (rows, columns) = self.fields[layer], self.seen[layer].grid.tolist()
+        if len(field.rows) in (1, rows) and len(field.columns) in (1, columns):
+            return field
+        high, wide = field.image
+        reason = f"its {len(field.rows)} x {len(field.columns)} positions are not those of its maps of {rows} x {columns}"
+        ends = (np.array([[0, high]]), np.array([[0, wide]]))
+        return Field("UNKNOWN", reason, field.image, field.image, (0.0, 0.0), (0.0, 0.0), *ends)
 
     def see(self, batch: Batch) -> None:
         for layer in self.layers:
@@ -71,6 +95,7 @@ class Watch(Fold):
             seen = self.seen[layer]
             peaks = seen.tops.see(maps, batch.positions)
             seen.fired = seen.fired + (peaks > 0).sum(axis=0)
+            seen.keep(batch.positions, peaks)
             sampled = np.flatnonzero(batch.positions % SAMPLED == 0)
             if len(sampled):
                 seen.lowest = np.minimum(seen.lowest, np.float64(maps[sampled.tolist()].amin().item()))
@@ -87,38 +112,8 @@ class Watch(Fold):
         return {f"{i}.{name}": array for i, seen in numbered for name, array in seen.save().items()}
 
     def load(self, state: Mapping[str, Array]) -> None:
-        names = ("values", "positions", "places", "fired", "lowest", "grid")
-        parts = {layer: {n: state[f"{i}.{n}"] for n in names} for i, layer in enumerate(self.layers) if f"{i}.values" in state}
-        self.seen = {layer: Seen.of(part) for layer, part in parts.items()}
-
-
-def find_fields(target: Target, dataset: Dataset, items: Sequence[Item], *, layers: tuple[str, ...]) -> State:
-    """One row an item (position,): the fields of all layers, from one forward of that image."""
-    rows: dict[str, list[Array]] = {}
-    for (position,) in items:
-        fields = receptive_fields(target.model, dataset.load([position], target.device), layers)
-        for i, layer in enumerate(layers):
-            for name, array in saved(fields[layer]).items():
-                rows.setdefault(f"{i}.{name}", []).append(array)
-    return {name: np.stack(arrays) for name, arrays in rows.items()}
-
-
-def saved(field: Field) -> State:
-    """A field as arrays."""
-    return {
-        "words": np.array([field.status, field.reason]), "image": np.array(field.image), "size": np.array(field.size),
-        "pace": np.array([field.jump, field.start]), "rows": field.rows, "columns": field.columns,
-    }  # fmt: skip
-
-
-def loaded(rows: Mapping[str, Array], number: int) -> Field:
-    """The field of layer `number` from the study's first row."""
-    part = {name: rows[f"{number}.{name}"][0] for name in ("words", "image", "size", "pace", "rows", "columns")}
-    high, wide = (int(side) for side in part["image"])
-    down, across = (int(side) for side in part["size"])
-    jump, start = part["pace"].tolist()
-    status = cast(Status, str(part["words"][0]))
-    return Field(
-        status, str(part["words"][1]), (high, wide), (down, across), (jump[0], jump[1]), (start[0], start[1]), part["rows"],
-        part["columns"],
-    )  # fmt: skip
+        states: dict[int, State] = {}
+        for key, array in state.items():
+            number, _, name = key.partition(".")
+            states.setdefault(int(number), {})[name] = array
+        self.seen = {layer: Seen.of(states[i]) for i, layer in enumerate(self.layers) if i in states}
