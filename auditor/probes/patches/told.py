@@ -85,7 +85,7 @@ def one_source_notes(layer: Layer, by: Sourced) -> list[str]:
     if mean < least:
         said.append(
             f"Taken together the units of {layer.name} go by {name} more than their classes explain: source entropy {mean:.2f}, "
-            f"no lower than {least:.2f} in {DEALS} deals."
+            f"at least {least:.2f} in {DEALS} deals of the column among the images of each class."
         )
     return said
 
