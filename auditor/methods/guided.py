@@ -9,7 +9,8 @@ rule replaces what that node passes back: R is the gradient that reaches it, f i
     guided     max(R, 0) f'(x) where f > 0, else 0
 
 For ReLU and ReLU6 (below 6) f' is 1 where f > 0, which is the published rule. For smooth rectifiers (SiLU, GELU, Hardswish, ELU,
-leaky ReLU) it is generalised: their own derivative stands in place of the step.
+leaky ReLU) it is generalised: their own derivative stands in place of the step. A unit that is explained and stands at its own
+ceiling (ReLU6 at 6) fires, but has no slope: it is given the one below the ceiling, 1.
 """
 
 from __future__ import annotations
@@ -36,6 +37,15 @@ RECTIFIERS = (
 )  # fmt: skip
 """Names of autograd's nodes, without their number."""
 
+CLIPS = ("HardtanhBackward", "ClampBackward")
+"""Those with a ceiling."""
+CARRIERS = (
+    "SumBackward", "GatherBackward", "IndexBackward", "SelectBackward", "SliceBackward", "ViewBackward", "UnsafeViewBackward",
+    "ReshapeAliasBackward", "AsStridedBackward", "PermuteBackward", "TransposeBackward", "SqueezeBackward", "UnsqueezeBackward",
+    "CloneBackward", "AliasBackward", "TBackward",
+)  # fmt: skip
+"""Nodes that pick numbers and lay them out, and change none."""
+
 
 @dataclass
 class Intercepted:
@@ -55,9 +65,22 @@ def rectifiers(root: Any) -> Iterator[Any]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if node.name().rstrip("0123456789") in RECTIFIERS:
+        if kind_of(node) in RECTIFIERS:
             yield node
         waiting += [following for following, _ in node.next_functions]
+
+
+def kind_of(node: Any) -> str:
+    """The name of an autograd node without its number."""
+    return str(node.name()).rstrip("0123456789")
+
+
+def own_clip(root: Any) -> Any:
+    """The node whose output `root` picks, where that is a rectifier with a ceiling; else None."""
+    node = root
+    while node is not None and kind_of(node) in CARRIERS:
+        node = node.next_functions[0][0]
+    return node if node is not None and kind_of(node) in CLIPS else None
 
 
 def positive(node: Any) -> Tensor | None:
@@ -69,8 +92,8 @@ def positive(node: Any) -> Tensor | None:
     return None
 
 
-def replaced(node: Any, rule: Rule, counts: Intercepted) -> Callable[..., Any]:
-    """The hook of one node: the gradients that it passes back, by the rule."""
+def replaced(node: Any, rule: Rule, counts: Intercepted, *, own: bool = False) -> Callable[..., Any]:
+    """The hook of one node: the gradients that it passes back, by the rule; `own`: of the unit's own rectifier."""
     mask = positive(node) if rule == "guided" else None
 
     def hook(passed: tuple[Tensor | None, ...], reached: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...] | None:
@@ -81,7 +104,7 @@ def replaced(node: Any, rule: Rule, counts: Intercepted) -> Callable[..., Any]:
         if rule == "deconvnet":
             return (gain, *passed[1:])
         # what the node passed back is R f'(x), so its share where R > 0 is max(R, 0) f'(x)
-        kept = torch.where(reached[0] > 0, passed[0], torch.zeros_like(passed[0]))
+        kept = gain if own else torch.where(reached[0] > 0, passed[0], torch.zeros_like(passed[0]))
         return (kept if mask is None else kept * mask, *passed[1:])
 
     return hook
@@ -92,10 +115,11 @@ def rectified(scores: Tensor, rule: Rule) -> Iterator[Intercepted]:
     """Within, a backward pass of `scores` obeys the rule; afterwards its graph is as it was. Yields the counts."""
     counts = Intercepted()
     handles = []
+    clip = own_clip(scores.grad_fn)
     for node in rectifiers(scores.grad_fn):
         counts.total += 1
         if rule != "gradient":
-            handles.append(node.register_hook(replaced(node, rule, counts)))
+            handles.append(node.register_hook(replaced(node, rule, counts, own=node is clip)))
     try:
         yield counts
     finally:

@@ -1,12 +1,14 @@
 """The k strongest images of every channel, over any split of a data set. C channels; at most one entry an image a channel.
 
-The order is total, so ties cannot fall differently in another split: by value, then by a hash of the position in the data set.
-A hash, because saturated units (ReLU6) tie in hundreds of images, and in order of position all of them would be of the first
-class; so the entries are a fair draw from the tied ones.
+The order is total, so ties cannot fall differently in another split: by value, then by how many places of the map have it (of
+values above 0), then by a hash of the position in the data set. Saturated units (ReLU6) tie in hundreds of images: those that
+saturate at most places come first. A hash, because in order of position all that still tie would be of the first class; so they
+are a fair draw.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,13 +34,17 @@ class Tops:
     positions: Array
     """(C,k) int64: which image."""
     places: Array
-    """(C,k) int64: where in the map, row-major; the first of several equal ones; -1 where empty."""
+    """(C,k) int64: where in the map, row-major; of several equal places the one nearest to their centre, the first of those
+    equally near; -1 where empty."""
+    areas: Array
+    """(C,k) int64: at how many places of the map it is; 0 for values that are not above 0, which fire nowhere."""
 
     @classmethod
     def empty(cls, channels: int, k: int) -> Tops:
         """The unit of `merge`."""
         shape = (channels, k)
-        return cls(np.full(shape, -np.inf, np.float32), np.full(shape, NOWHERE, np.int64), np.full(shape, -1, np.int64))
+        numbers = (np.full(shape, value, np.int64) for value in (NOWHERE, -1, 0))
+        return cls(np.full(shape, -np.inf, np.float32), *numbers)
 
     def see(self, maps: Tensor, positions: Array) -> Array:
         """Take in `maps` (n,C,H,W) of the images at `positions` (n,). Returns their maxima (n,C) float32.
@@ -50,9 +56,8 @@ class Tops:
             maps = torch.where(maps.isnan(), -torch.inf, maps)
             peaks = maps.amax((2, 3))
         found: Array = peaks.float().cpu().numpy()
-        last, held = self.values[:, -1], self.positions[:, -1]
-        before = turn(positions)[:, None] < turn(held)[None]
-        hits = (found > last) | ((found == last) & before & (found > -np.inf))
+        last, before = self.values[:, -1], turn(positions)[:, None] < turn(self.positions[:, -1])[None]
+        hits = (found > last) | ((found == last) & (found > -np.inf) & (before | (found > 0)))
         channels = np.flatnonzero(hits.any(axis=0))
         if len(channels):
             self.enter(maps, found[:, channels].T, positions, channels)
@@ -62,29 +67,37 @@ class Tops:
         """Merge the `peaks` (R,n) of some `channels` (R,) into their entries."""
         k = self.values.shape[1]
         values = np.concatenate([self.values[channels], peaks], axis=1)
-        images = np.where(peaks > -np.inf, positions[None], NOWHERE)
-        images = np.concatenate([self.positions[channels], images], axis=1)
-        best = ordered(values, images)[:, :k]
-        rows, slots = np.nonzero((best >= k) & (np.take_along_axis(images, best, axis=1) != NOWHERE))
-        places = np.concatenate([self.places[channels], np.full(peaks.shape, -1)], axis=1)
-        places[rows, best[rows, slots]] = arguments(maps, best[rows, slots] - k, channels[rows])
-        self.take(channels, *(np.take_along_axis(part, best, axis=1) for part in (values, images, places)))
+        least = -np.partition(-values, k - 1, axis=1)[:, k - 1]
+        rows, columns = np.nonzero((peaks >= least[:, None]) & (peaks > 0))  # others are out by their value, or have no area
+        areas, places = np.zeros(peaks.shape, np.int64), np.full(peaks.shape, -1)
+        areas[rows, columns], places[rows, columns] = summits(maps, columns, channels[rows])
+        new = (peaks, np.where(peaks > -np.inf, positions[None], NOWHERE), places, areas)
+        parts = [np.concatenate([old[channels], more], axis=1) for old, more in zip(self.parts, new, strict=True)]
+        best = ordered(*parts)[:, :k]
+        images, known = (np.take_along_axis(parts[i], best, axis=1) for i in (1, 2))
+        rows, slots = np.nonzero((best >= k) & (images != NOWHERE) & (known < 0))
+        parts[2][rows, best[rows, slots]] = summits(maps, best[rows, slots] - k, channels[rows])[1]
+        self.take(channels, best, parts)
 
-    def take(self, channels: Array, values: Array, positions: Array, places: Array) -> None:
-        """Replace the entries of some channels."""
-        self.values[channels], self.positions[channels], self.places[channels] = values, positions, places
+    @property
+    def parts(self) -> tuple[Array, Array, Array, Array]:
+        """Values, positions, places, areas."""
+        return self.values, self.positions, self.places, self.areas
+
+    def take(self, channels: Array, best: Array, parts: Sequence[Array]) -> None:
+        """Replace the entries of some channels by the `best` (R,k) of these (R,m)."""
+        for own, given in zip(self.parts, parts, strict=True):
+            own[channels] = np.take_along_axis(given, best, axis=1)
 
     def merge(self, other: Tops) -> None:
         """Take in the entries over other images."""
-        pairs = ((self.values, other.values), (self.positions, other.positions), (self.places, other.places))
-        values, positions, places = (np.concatenate(pair, axis=1) for pair in pairs)
-        best = ordered(values, positions)[:, : self.values.shape[1]]
-        self.values, self.positions, self.places = (np.take_along_axis(a, best, axis=1) for a in (values, positions, places))
+        both = [np.concatenate(pair, axis=1) for pair in zip(self.parts, other.parts, strict=True)]
+        self.take(np.arange(len(self.values)), ordered(*both)[:, : self.values.shape[1]], both)
 
 
-def ordered(values: Array, positions: Array) -> Array:
-    """(R,m) indices that sort each row by value, highest first, then by turn."""
-    return np.lexsort((turn(positions), -values), axis=1)
+def ordered(values: Array, positions: Array, _places: Array, areas: Array) -> Array:
+    """(R,m) indices that sort each row: highest value, then largest area, then by turn."""
+    return np.lexsort((turn(positions), -areas, -values), axis=1)
 
 
 def turn(positions: Array) -> Array:
@@ -96,12 +109,35 @@ def turn(positions: Array) -> Array:
     return np.where(positions == NOWHERE, np.iinfo(np.uint64).max, mixed)
 
 
-def arguments(maps: Tensor, images: Array, channels: Array) -> Array:
-    """(r,) row-major place of the maximum of maps[images[i], channels[i]], the first of several."""
-    out = np.empty(len(images), np.int64)
+def summits(maps: Tensor, images: Array, channels: Array) -> tuple[Array, Array]:
+    """((r,) at how many places maps[images[i], channels[i]] has its maximum, (r,) which of them is nearest to their centre,
+    row-major, the first of those equally near). In whole numbers, so exact.
+    """
+    areas, places = np.empty(len(images), np.int64), np.empty(len(images), np.int64)
     step = max(1, AT_ONCE // (maps.shape[2] * maps.shape[3]))
     for begin in range(0, len(images), step):
         part = slice(begin, begin + step)
         index = [torch.from_numpy(np.ascontiguousarray(a[part])).to(maps.device) for a in (images, channels)]
-        out[part] = maps[index[0], index[1]].flatten(1).argmax(1).cpu().numpy()
-    return out
+        own = maps[index[0], index[1]]
+        tied = own == own.amax((1, 2), keepdim=True)
+        count = tied.sum((1, 2))
+        place = own.flatten(1).argmax(1)
+        several = count > 1
+        if bool(several.any()):
+            place[several] = middle(tied[several], count[several])
+        areas[part], places[part] = count.cpu().numpy(), place.cpu().numpy()
+    return areas, places
+
+
+def middle(tied: Tensor, count: Tensor) -> Tensor:
+    """(r,) the row-major place in masks `tied` (r,h,w) of `count` (r,) places that is nearest to their centre, the first of equal
+    ones on every device.
+    """
+    high, wide = tied.shape[1:]
+    down, across = (torch.arange(n, device=tied.device) for n in (high, wide))
+    rows, columns = (tied.sum(2) * down).sum(1), (tied.sum(1) * across).sum(1)
+    off = (count[:, None] * down - rows[:, None]) ** 2, (count[:, None] * across - columns[:, None]) ** 2
+    far = torch.iinfo(torch.int64).max
+    apart = torch.where(tied, off[0][:, :, None] + off[1][:, None], far).flatten(1)
+    places = torch.arange(high * wide, device=tied.device)
+    return torch.where(apart == apart.amin(1, keepdim=True), places, far).amin(1)

@@ -12,23 +12,35 @@ from auditor.types import Array
 torch.set_num_threads(1)
 
 
-def brute(maps: Array, positions: Array, k: int) -> tuple[Array, Array, Array]:
+def nearest(places: list[tuple[int, int]]) -> tuple[int, int]:
+    """Of some places the one nearest to their mean."""
+    n, middle = len(places), (sum(r for r, _ in places), sum(c for _, c in places))
+    return min(places, key=lambda at: ((n * at[0] - middle[0]) ** 2 + (n * at[1] - middle[1]) ** 2, at))
+
+
+def brute(maps: Array, positions: Array, k: int) -> tuple[Array, Array, Array, Array]:
     """Sort everything, an image at a time."""
-    n, channels = maps.shape[:2]
-    values, images, places = (
-        np.full((channels, k), -np.inf, np.float32),
-        np.full((channels, k), NOWHERE),
-        np.full((channels, k), -1),
-    )
+    n, channels, _, wide = maps.shape
+    values = np.full((channels, k), -np.inf, np.float32)
+    images, places, areas = np.full((channels, k), NOWHERE), np.full((channels, k), -1), np.zeros((channels, k), np.int64)
     for c in range(channels):
         entries = []
         for i in range(n):
-            flat = np.where(np.isnan(maps[i, c]), -np.inf, maps[i, c]).ravel().tolist()
-            if max(flat) > -np.inf:
-                entries.append((-max(flat), int(turn(positions[i : i + 1])[0]), int(positions[i]), flat.index(max(flat))))
-        for slot, (value, _, image, place) in enumerate(sorted(entries)[:k]):
-            values[c, slot], images[c, slot], places[c, slot] = -value, image, place
-    return values, images, places
+            own = np.where(np.isnan(maps[i, c]), -np.inf, maps[i, c])
+            if own.max() > -np.inf:
+                equal = [(int(r), int(col)) for r, col in np.argwhere(own == own.max())]
+                at = nearest(equal)
+                row = (
+                    -float(own.max()),
+                    -len(equal) * (own.max() > 0),
+                    int(turn(positions[i : i + 1])[0]),
+                    int(positions[i]),
+                    at[0] * wide + at[1],
+                )
+                entries.append(row)
+        for slot, (value, area, _, image, place) in enumerate(sorted(entries)[:k]):
+            values[c, slot], images[c, slot], places[c, slot], areas[c, slot] = -value, image, place, -area
+    return values, images, places, areas
 
 
 def folded(maps: Array, positions: Array, k: int, shards: Sequence[Array], batch: int = 7) -> Tops:
@@ -71,11 +83,11 @@ def test_any_split_equals_brute_force(name: str, k: int) -> None:
     splits.append([rng.permutation(whole)[:50], whole[:0]])
     for shards in splits[:-1]:
         got = folded(maps, positions, k, shards, batch=int(rng.integers(1, 40)))
-        for a, b in zip((got.values, got.positions, got.places), expected, strict=True):
+        for a, b in zip(got.parts, expected, strict=True):
             np.testing.assert_array_equal(a, b)
     some = splits[-1][0]
     got = folded(maps, positions, k, splits[-1])
-    for a, b in zip((got.values, got.positions, got.places), brute(maps[some], positions[some], k), strict=True):
+    for a, b in zip(got.parts, brute(maps[some], positions[some], k), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -93,7 +105,7 @@ def test_two_thousand_pictures_with_ties_equal_brute_force_in_1_2_and_7_shards()
     assert len(np.unique(expected[0][2])) == 1
     for count in (1, 2, 7):
         got = folded(maps, positions, 9, np.array_split(positions, count), batch=64)
-        for a, b in zip((got.values, got.positions, got.places), expected, strict=True):
+        for a, b in zip(got.parts, expected, strict=True):
             np.testing.assert_array_equal(a, b)
 
 
@@ -134,6 +146,18 @@ def test_an_image_has_one_entry_a_channel() -> None:
     assert got.positions[0, 0] == 1
     assert sorted(got.positions[0].tolist()) == [0, 1, 2]
     assert got.places[0, 0] == 1  # the first of two equal ones
+
+
+def test_of_images_that_tie_those_that_fire_at_most_places_come_first() -> None:
+    maps = np.zeros((40, 1, 5, 5), np.float32)
+    maps[:, 0, 2, 2] = 6
+    maps[31, 0, 1:4, 1:4] = 6
+    maps[7, 0, 3, :] = 6
+    for shards in ([np.arange(40)], np.array_split(np.arange(40), 7)):
+        got = folded(maps, np.arange(40), 3, shards, batch=4)
+        assert got.positions[0, :2].tolist() == [31, 7]
+        assert got.areas.tolist() == [[9, 6, 1]]
+        assert got.places.tolist() == [[12, 17, 12]]  # the middle of the block, and of what is at the maximum
 
 
 def test_half_precision_and_channels_last() -> None:

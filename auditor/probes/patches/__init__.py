@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 class Patches(Probe):
     """Asks: Which parts of which images fire each unit most, and do they have a class, a source, a place or a mark in common?
     Formula: a unit's value in an image is the maximum of its map; its patches are the receptive fields (clipped at the border)
-    of that maximum in the `top` images with the largest values, ties by a hash of the position. Field: r += (k - 1) d j,
-    start -= p j, j *= s, on branches the union. Under each patch guided backprop of that unit, from that place: at every
-    rectifier max(R, 0) f'(x) where f > 0. class_entropy = mean over the units of -sum_k p_k log2 p_k / log2 min(top, K), p the
-    share of each of K classes in a unit's images; source_entropy the same of a column of the data. One source: all images of a
-    unit are from one, tested against sum_s prod_k C(N_ks, n_k) / C(N_k, n_k), images at random from the same classes k
+    of that maximum in the `top` images with the largest values, ties by how many places have it, then by a hash. Field:
+    r += (k - 1) d j, start -= p j, j *= s, on branches the union. Under each patch guided backprop of that unit, from that place:
+    at every rectifier max(R, 0) f'(x) where f > 0. class_entropy = mean over the units of -sum_k p_k log2 p_k / log2 min(top, K),
+    p the share of each of K classes in a unit's images; source_entropy the same of a column of the data. One source: all images
+    of a unit are from one, tested against sum_s prod_k C(N_ks, n_k) / C(N_k, n_k), images at random from the same classes k
     (Benjamini-Hochberg at 5 %). A mark: at least 8 of 9 maxima within a step of one place, where the images differ by at most an
     eighth of what other images differ from them, near the border, and not on a flat ground.
     Read: Early units are fired by edges and colours, deep ones by parts and objects. Units of one class are normal deep in the

@@ -124,7 +124,9 @@ def caption(sheet: Sheet, rows: Mapping[str, Array]) -> str:
         else "No rectifier lies before it: guided backprop is the plain gradient here."
     )
     if len(layer.tied):
-        told += f" In {len(layer.tied)} units all {layer.m} are tied (the layer saturates): a fair draw from the images that are."
+        told += (
+            f" In {len(layer.tied)} units all {layer.m} are tied (they saturate): those that saturate at most places come first."
+        )
     return told
 
 

@@ -54,15 +54,17 @@ class Seen:
     def save(self) -> State:
         """As arrays."""
         tops = self.tops
-        return {"values": tops.values, "positions": tops.positions, "places": tops.places, "fired": self.fired,
-                "lowest": self.lowest, "grid": self.grid, "some": self.some, "peaks": self.peaks}  # fmt: skip
+        return {
+            "values": tops.values, "positions": tops.positions, "places": tops.places, "areas": tops.areas,
+            "fired": self.fired, "lowest": self.lowest, "grid": self.grid, "some": self.some, "peaks": self.peaks,
+        }  # fmt: skip
 
     @classmethod
     def of(cls, state: Mapping[str, Array]) -> Seen:
         """From what `save` gave."""
         channels, k = state["values"].shape
         seen = cls(channels, (int(state["grid"][0]), int(state["grid"][1])), k)
-        seen.tops = Tops(state["values"].copy(), state["positions"].copy(), state["places"].copy())
+        seen.tops = Tops(*(state[name].copy() for name in ("values", "positions", "places", "areas")))
         seen.fired, seen.lowest, seen.some, seen.peaks = (state[name] for name in ("fired", "lowest", "some", "peaks"))
         return seen
 
