@@ -86,7 +86,7 @@ def test_a_unit_of_one_class_is_told_and_shown_first(model: nn.Module) -> None:
     assert any("1 of 3 units of first are fired most by images of one class only" in note for note in finding.notes)
     rows = next(f for f in finding.figures if f.name == "layer-0").data["rows"]
     assert rows[0]["label"].startswith("unit 0: one class in an early layer")
-    assert rows[0]["note"].splitlines()[:2] == ["kind 3 ×9", "entropy 0.00; value 3 to 3"]
+    assert rows[0]["note"].splitlines()[:2] == ["kind 3 ×9", "entropy 0.00; value 3 at 1 to 1 of 576 places"]
 
 
 def test_without_labels_predicted_classes_serve_and_without_both_nothing_is_said_of_classes(model: nn.Module) -> None:

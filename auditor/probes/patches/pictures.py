@@ -140,7 +140,11 @@ def note(sheet: Sheet, unit: int) -> str:
     lines += [f"{by.source.name}: {counted(by.source.values, by.source.of[positions], 'values')}" for by in sheet.sources]
     values = layer.seen.tops.values[unit][: len(positions)]
     entropy = f"entropy {layer.entropy[unit]:.2f}; " if np.isfinite(layer.entropy[unit]) else ""
-    lines.append(f"{entropy}value {values[0]:.3g} to {values[-1]:.3g}")
+    said = f"{values[0]:.3g} to {values[-1]:.3g}"
+    if unit in layer.tied:
+        areas, places = layer.seen.tops.areas[unit][: len(positions)], int(layer.seen.grid.prod())
+        said = f"{values[0]:.3g} at {areas[0]} to {areas[-1]} of {places} places"
+    lines.append(f"{entropy}value {said}")
     if unit in layer.at_one_place:
         lines.append(f"same place in {layer.gathered[1][unit]} of {layer.m}")
     return "\n".join(lines)

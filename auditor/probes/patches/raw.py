@@ -15,7 +15,8 @@ from auditor.types import Array
 def artifacts(sheet: Sheet, rows: Mapping[str, Array]) -> dict[str, Array]:
     """The raw tables of all C units of a layer, with k entries each, -1 where a unit has fewer.
 
-    values (C,k), positions (C,k) in the data set, places (C,k,2) row and column in the map, units as `table`,
+    values (C,k), positions (C,k) in the data set, places (C,k,2) row and column in the map, areas (C,k) at how many places, units
+    as `table`,
     classes (C,k,2) the histogram of the unit's images: (class, images), most first; source-J (C,k,2) the same of the J-th column
     by name, as (value in the order of its names, images); guided (U,4) of the units shown: unit, what is drawn in full colour,
     rectifiers up to the layer, and those intercepted.
@@ -28,6 +29,7 @@ def artifacts(sheet: Sheet, rows: Mapping[str, Array]) -> dict[str, Array]:
         "values": tops.values,
         "positions": np.where(layer.entries, tops.positions, -1).astype(np.int32),
         "places": np.where(layer.entries[..., None], np.stack([down, across], axis=-1), -1).astype(np.int16),
+        "areas": np.where(layer.entries, tops.areas, -1).astype(np.int32),
         "units": table(sheet),
         "guided": np.column_stack([rows["unit"][own, 1], rows["limit"][own], rows["rectifiers"][own]]),
     }
