@@ -118,8 +118,8 @@ def page(found: dict[str, dict[str, Section]]) -> str:
     numbered = [f"[{i + 1}] {reason}" for i, reason in enumerate(reasons)]
     versions = ", ".join(f"{made.__name__} {made.__version__.partition('+')[0]}" for made in (torch, torchvision, timm))
     words = (
-        f"Made by `python benchmarks/architectures.py` with {versions}. Random weights, {IMAGES} pictures, few images a probe: it "
-        "shows what applies, not how good a model is. A number stands for the reason below the table."
+        f"Made by `python benchmarks/architectures.py` with {versions}. Random weights, {IMAGES} pictures, few images a "
+        "probe: it shows what applies, not how good a model is. A number stands for the reason below the table."
     )
     return "\n".join(["# Every probe on every architecture", "", words, "", head, rule, *lines, "", *numbered, ""])
 
