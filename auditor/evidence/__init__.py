@@ -7,13 +7,14 @@ from functools import cached_property
 import numpy as np
 
 from auditor.dataset import Dataset
+from auditor.evidence.asked import Asked, asked
 from auditor.evidence.chosen import order
 from auditor.evidence.graph import Graph, graph
 from auditor.evidence.pca import Pca, pca
 from auditor.evidence.predictions import Outputs, Predictions
 from auditor.types import Array
 
-__all__ = ["Evidence", "Graph", "Outputs", "Pca", "Predictions"]
+__all__ = ["Asked", "Evidence", "Graph", "Outputs", "Pca", "Predictions", "asked"]
 
 
 class Evidence:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from auditor.errors import UsageError
 from auditor.methods.gradcam import gradcam
 from auditor.methods.guided import deconvnet, guided_backprop
-from auditor.methods.inputs import TargetClass, evaluating
+from auditor.methods.inputs import Classes, TargetClass, checked, evaluating, scores_of
 from auditor.methods.integrated_gradients import integrated_gradients
 from auditor.methods.occlusion import occlusion
 from auditor.methods.saliency import gradient_x_input, saliency
 from auditor.methods.smoothgrad import smoothgrad
+from auditor.ops.batching import images_at_once
 
 METHODS: dict[str, Callable[..., Any]] = {
     "occlusion": occlusion,
@@ -30,11 +32,27 @@ METHODS: dict[str, Callable[..., Any]] = {
 """Name -> method(model, inputs, target, **params)."""
 
 
-def attribute(model: nn.Module, inputs: Tensor, target: TargetClass, method: str = "occlusion", **params: Any) -> Tensor:
+Named = Classes | str
+"""A class by number, (N,) one an image, by name, or by the model's own ranking."""
+RANKED = {"predicted": 0, "runner_up": 1}
+"""Word -> place in the model's ranking of the classes."""
+
+
+def attribute(
+    model: nn.Module,
+    inputs: Tensor,
+    target: Named | tuple[Named, Named] = "predicted",
+    method: str = "occlusion",
+    *,
+    names: Sequence[str] = (),
+    **params: Any,
+) -> Tensor:
     """Which pixels the score of `target` rests on.
 
     `model`: any nn.Module giving (N,K) pre-softmax scores; it is used in eval mode and left as it was found.
-    `inputs`: (N,C,H,W), already normalised. `target`: a class, or (N,) classes. Higher is more important.
+    `inputs`: (N,C,H,W), already normalised. Higher is more important.
+    `target`: a class, (N,) classes (the labels, for the true ones), "predicted", "runner_up", or a class's name among `names`.
+    A pair (a, b) of these is the contrast of two: what speaks for a and against b, by every method the map of S_a - S_b.
 
         method                 result      params
         occlusion              (N,H,W)     window=16, stride=8 (px, or (rows, columns)), fill=0.0, batch
@@ -55,7 +73,8 @@ def attribute(model: nn.Module, inputs: Tensor, target: TargetClass, method: str
                                            at least 0 (Selvaraju 2017)
 
     `batch`: images (or windows, or steps) in one forward; by the image's size and the device where it is not given.
-    Raises UsageError for an unknown method or parameter, a class that the model does not have, or inputs of another shape.
+    Raises UsageError for an unknown method or parameter, a class that the model does not have, a pair of one class, or inputs
+    of another shape.
     """
     found = METHODS.get(method)
     if found is None:
@@ -65,5 +84,36 @@ def attribute(model: nn.Module, inputs: Tensor, target: TargetClass, method: str
     if unknown:
         raise UsageError(f"expected parameters of {method} among {', '.join(known)}, got {', '.join(unknown)}: remove it")
     with evaluating(model):
-        result = found(model, inputs, target, **params)
+        result = found(model, inputs, resolved(model, inputs, target, names), **params)
     return result if isinstance(result, Tensor) else result.drop_map
+
+
+def resolved(model: nn.Module, inputs: Tensor, target: Named | tuple[Named, Named], names: Sequence[str]) -> TargetClass:
+    """`target` with its words as classes. Raises UsageError for a name that is not known, or a contrast of one with itself."""
+    if not isinstance(target, tuple):
+        return class_of(model, inputs, target, names)
+    if len(target) != 2:
+        raise UsageError(f"expected a contrast of two classes (a, b), got {len(target)}: give one class an image as a tensor")
+    first, other = (class_of(model, inputs, one, names) for one in target)
+    if bool((torch.as_tensor(first, device=inputs.device) == torch.as_tensor(other, device=inputs.device)).any()):
+        raise UsageError("expected a contrast of two different classes on every image, got the same one twice: give another pair")
+    return first, other
+
+
+def class_of(model: nn.Module, inputs: Tensor, target: Named, names: Sequence[str]) -> Classes:
+    """One side of a target as a class, or (N,) classes."""
+    if not isinstance(target, str):
+        return target
+    if target in RANKED:
+        images, anything = checked(inputs, 0)
+        size = images_at_once(images.shape[1:], images.device)
+        parts = zip(images.split(size), anything.split(size), strict=True)
+        with torch.no_grad():
+            scores = torch.cat([scores_of(model, some, any_class)[0] for some, any_class in parts])
+        if not RANKED[target] < scores.shape[1]:
+            raise UsageError(f"expected a model of at least two classes for the runner-up, got {scores.shape[1]}")
+        return scores.argsort(dim=1, descending=True, stable=True)[:, RANKED[target]]
+    if target in names:
+        return list(names).index(target)
+    known = f"{', '.join(list(names)[:8])}{', ...' if len(names) > 8 else ''}" if names else "none, as `names` was not given"
+    raise UsageError(f"expected target as a number, predicted, runner_up or a class name ({known}), got {target!r}")

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import UsageError
-from auditor.methods.inputs import TargetClass, checked
-from auditor.methods.occlusion import Size, boxes, filling, judged
+from auditor.methods.inputs import TargetClass, checked, judged, repeated
+from auditor.methods.occlusion import Size, boxes, filling
 from auditor.ops.batching import images_at_once
 from auditor.types import Array
 
@@ -51,8 +51,8 @@ def deletion(
 ) -> Tensor:
     """(N,steps+1) probability of the class as the cells are filled in `order` (N,T), `hidden_counts` of them at a time.
 
-    `model`, `inputs`, `target`, `fill` as in `occlusion`; `cell` in pixels. At most
-    `batch` images a forward (by their size, where None).
+    `model`, `inputs`, `target`, `fill` as in `occlusion` (for a contrast (a, b) the probability is p_a / (p_a + p_b)); `cell` in
+    pixels. At most `batch` images a forward (by their size, where None).
     Raises UsageError for an order that is not of this image's cells.
     """
     images, classes = checked(inputs, target)
@@ -69,7 +69,7 @@ def deletion(
         for n in range(len(images)):
             hidden = rank[n][numbers][None] < counts[:, None, None]
             probabilities = [
-                judged(model, torch.where(some[:, None], cover[n], images[n]), classes[n : n + 1].expand(len(some)))[1]
+                judged(model, torch.where(some[:, None], cover[n], images[n]), repeated(classes[n], len(some)))[1]
                 for some in hidden.split(size)
             ]
             curves.append(torch.cat(probabilities))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -11,27 +11,38 @@ from torch import Tensor, nn
 
 from auditor.errors import UsageError
 
-TargetClass = int | Tensor
+Classes = int | Tensor
 """A class for all images, or (N,) one an image."""
+TargetClass = Classes | tuple[Classes, Classes]
+"""What a map explains: the score S_a of a class, or of a pair (a, b) the contrast of the two, S_a - S_b."""
 
 
 def checked(inputs: Tensor, target: TargetClass) -> tuple[Tensor, Tensor]:
-    """(N,C,H,W) float inputs cut from any graph, and (N,) int64 classes beside them. Raises UsageError."""
+    """(N,C,H,W) float inputs cut from any graph, and int64 classes beside them: (N,), (N,2) of a contrast. Raises UsageError."""
     if inputs.ndim != 4 or not inputs.is_floating_point():
         raise UsageError(
             f"expected inputs as a float tensor (N,C,H,W), got {inputs.dtype} {tuple(inputs.shape)}: normalise and batch them"
         )
+    if not isinstance(target, tuple):
+        return inputs.detach(), one_each(inputs, target)
+    if len(target) != 2:
+        raise UsageError(f"expected a contrast of two classes (a, b), got {len(target)}: give one class an image as a tensor")
+    return inputs.detach(), torch.stack([one_each(inputs, classes) for classes in target], 1)
+
+
+def one_each(inputs: Tensor, target: Classes) -> Tensor:
+    """(N,) int64 classes beside inputs (N,...), on their device. Raises UsageError."""
     classes = torch.as_tensor(target, device=inputs.device)
     if classes.is_floating_point() or classes.dtype == torch.bool or classes.shape not in ((), (1,), (len(inputs),)):
         raise UsageError(
             f"expected target as an int or (N,) ints with N = {len(inputs)}, got {classes.dtype} {tuple(classes.shape)}: "
             "give one class an image"
         )
-    return inputs.detach(), classes.long().reshape(-1).expand(len(inputs))
+    return classes.long().reshape(-1).expand(len(inputs))
 
 
 def scores_of(model: nn.Module, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """(n,K) scores and (n,) those of `classes`. Raises UsageError where the model gives something else."""
+    """(n,K) scores, and (n,) those of `classes` (n,), S_a - S_b of (n,2). Raises UsageError where these are not what it gives."""
     scores = model(images)
     if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
         got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
@@ -41,7 +52,28 @@ def scores_of(model: nn.Module, images: Tensor, classes: Tensor) -> tuple[Tensor
             f"expected target classes within 0..{scores.shape[1] - 1}, got {int(classes.min())}..{int(classes.max())}: "
             "name a class of this model"
         )
+    if classes.ndim == 2:
+        pair = scores.gather(1, classes)
+        return scores, pair[:, 0] - pair[:, 1]
     return scores, scores.gather(1, classes[:, None])[:, 0]
+
+
+def judged(model: nn.Module, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) score and probability of each image's class; of a contrast (n,2), S_a - S_b and p_a / (p_a + p_b)."""
+    scores, own = scores_of(model, images, classes)
+    if classes.ndim == 2:
+        return own, torch.sigmoid(own)
+    return own, torch.softmax(scores, 1).gather(1, classes[:, None])[:, 0]
+
+
+def own_score(model: nn.Module, classes: Tensor) -> Callable[[Tensor], Tensor]:
+    """images (n,C,H,W) -> (n,) the score that one image's `classes`, () or (2,), ask for: what captum's methods are given."""
+    return lambda images: scores_of(model, images, repeated(classes, len(images)))[1]
+
+
+def repeated(classes: Tensor, count: int) -> Tensor:
+    """(count,) or (count,2): the classes, () or (2,), of one image for each of `count`."""
+    return classes.expand(count, *classes.shape)
 
 
 @contextmanager

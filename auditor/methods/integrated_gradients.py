@@ -7,7 +7,7 @@ from captum.attr import IntegratedGradients
 from torch import Tensor, nn
 
 from auditor.errors import UsageError
-from auditor.methods.inputs import TargetClass, checked, scores_of
+from auditor.methods.inputs import TargetClass, checked, own_score, scores_of
 from auditor.methods.occlusion import filling
 from auditor.ops.batching import images_at_once
 
@@ -33,14 +33,12 @@ def integrated_gradients(
     size = batch or images_at_once(images.shape[1:], images.device, gradient=True)
     found = [torch.zeros_like(images[:0])]
     for n in range(len(images)):
-        scores_of(model, images[n : n + 1], classes[n : n + 1])  # captum's own words for a wrong class or shape tell little
         leaf = images[n : n + 1].clone().requires_grad_(True)
         found.append(
-            IntegratedGradients(model)
+            IntegratedGradients(own_score(model, classes[n]))
             .attribute(
                 leaf,
                 baselines=start[n : n + 1].contiguous(),
-                target=classes[n : n + 1],
                 n_steps=steps,
                 method="gausslegendre",
                 internal_batch_size=size,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import UsageError
-from auditor.methods.inputs import TargetClass, checked, scores_of
+from auditor.methods.inputs import TargetClass, checked, judged
 from auditor.ops.batching import images_at_once
 
 Size = int | tuple[int, int]
@@ -24,9 +24,9 @@ class Occluded:
     """What occlusion brought for N images of H x W, R x S windows each."""
 
     score: Tensor
-    """(N,) pre-softmax score of the class, nothing covered."""
+    """(N,) pre-softmax score of the class, or difference of the two of a contrast, nothing covered."""
     probability: Tensor
-    """(N,) its softmax probability."""
+    """(N,) its softmax probability, for a contrast (a, b) p_a / (p_a + p_b)."""
     drops: Tensor
     """(N,R,S) score minus the score with that window covered."""
     covered: Tensor
@@ -100,10 +100,11 @@ def occlusion(
 ) -> Occluded:
     """Cover every window of `inputs` (N,C,H,W) with `fill`, in all channels, and score the rest of the image.
 
-    `model` gives (N,K) pre-softmax scores; `target` is a class or (N,) classes; `window` and `stride` are in pixels; `fill`
-    is in the units of `inputs` (0 is the mean pixel of normalised ones): a number, (C,), (C,H,W) or (N,C,H,W). At most
-    `batch` images (by their size, where None) go through the model at once, so memory does not grow with the number of
-    windows. A window that changes nothing has the drop 0, exactly. Raises UsageError for windows that do not fit.
+    `model` gives (N,K) pre-softmax scores; `target` is a class, (N,) classes, or a pair of these (the drop of S_a - S_b);
+    `window` and `stride` are in pixels; `fill` is in the units of `inputs` (0 is the mean pixel of normalised ones): a number,
+    (C,), (C,H,W) or (N,C,H,W). At most `batch` images (by their size, where None) go through the model at once, so memory does
+    not grow with the number of windows. A window that changes nothing has the drop 0, exactly. Raises UsageError for windows
+    that do not fit.
     """
     images, classes = checked(inputs, target)
     cover = filling(fill, images)
@@ -124,12 +125,6 @@ def occlusion(
     drops = score[:, None, None] - found[0]
     maps = [spread(grid, shape, window, stride) for grid in (drops, found[1])]
     return Occluded(score, probability, drops, found[1], *maps)
-
-
-def judged(model: nn.Module, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """(n,) score and probability of each image's class."""
-    scores, own = scores_of(model, images, classes)
-    return own, torch.softmax(scores, 1).gather(1, classes[:, None])[:, 0]
 
 
 def covered_batch(

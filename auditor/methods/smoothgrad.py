@@ -7,7 +7,7 @@ from captum.attr import NoiseTunnel, Saliency
 from torch import Tensor, nn
 
 from auditor.errors import UsageError
-from auditor.methods.inputs import TargetClass, checked, scores_of, seeded
+from auditor.methods.inputs import TargetClass, checked, own_score, seeded
 from auditor.ops.batching import images_at_once
 
 
@@ -26,19 +26,17 @@ def smoothgrad(
     copies = min(samples, images_at_once(images.shape[1:], images.device, gradient=True))
     found = [torch.zeros_like(images[:0])]
     for n in range(len(images)):
-        scores_of(model, images[n : n + 1], classes[n : n + 1])
         leaf = images[n : n + 1].clone().requires_grad_(True)
         deviation = sigma * float(images[n].max() - images[n].min())
         with seeded(images.device, seed):
             found.append(
-                NoiseTunnel(Saliency(model))
+                NoiseTunnel(Saliency(own_score(model, classes[n])))
                 .attribute(
                     leaf,
                     nt_type="smoothgrad",
                     nt_samples=samples,
                     nt_samples_batch_size=copies,
                     stdevs=deviation,
-                    target=classes[n : n + 1],
                     abs=False,
                 )
                 .detach()
