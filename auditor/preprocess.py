@@ -19,6 +19,8 @@ from auditor.errors import ConfigError
 from auditor.ops.fingerprint import fingerprint, without_addresses
 from auditor.types import Array, Json
 
+Box = tuple[float, float, float, float]
+"""(x0, y0, x1, y1) in pixels, x to the right and y down, half-open."""
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -68,6 +70,33 @@ class Geometry:
             picture = functional.center_crop(picture, list(self.crop))
         pixels = np.array(picture, dtype=np.uint8)
         return pixels if pixels.ndim == 3 else pixels[..., None]
+
+    def box(self, box: Box, size: tuple[int, int]) -> Box | None:
+        """A box in pixels of an image of `size` (H,W) in those of its result, clipped at its border; None if nothing is left."""
+        high, wide = self.resized(size)
+        top, left = self.corner((high, wide))
+        down, across = high / size[0], wide / size[1]
+        limit = self.crop or (high, wide)
+        x0, x1 = (min(max(x * across - left, 0.0), float(limit[1])) for x in (box[0], box[2]))
+        y0, y1 = (min(max(y * down - top, 0.0), float(limit[0])) for y in (box[1], box[3]))
+        return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+
+    def resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(H,W) of an image of `size` after the resize, as torchvision rounds it."""
+        if self.resize is None:
+            return size
+        if isinstance(self.resize, tuple):
+            return self.resize
+        long = int(self.resize * max(size) / min(size))
+        return (self.resize, long) if size[0] <= size[1] else (long, self.resize)
+
+    def corner(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(top, left) of the crop within a resized image of `size` (H,W); below 0 where the crop is larger than the image."""
+        if self.crop is None:
+            return 0, 0
+        room = [side - cut for side, cut in zip(size, self.crop, strict=True)]
+        top, left = (-(-gap // 2) if gap < 0 else round(gap / 2.0) for gap in room)
+        return top, left
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,10 @@ from torch import Tensor
 from auditor.dataset.decode import Depth16, Limits
 from auditor.dataset.labels import Meeting, meet, short
 from auditor.dataset.memory import Decoder, Fate, decode_all, decode_first, identify, images_digest
+from auditor.dataset.objects import Objects, find_objects
 from auditor.dataset.sources import Listing, open_source
 from auditor.errors import DataError
+from auditor.preprocess import Box
 from auditor.types import Array, Json
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class Sample:
     """"ok", or "normalised" by the conversions in `how`."""
     how: str = ""
     slices: Mapping[str, str] = field(default_factory=dict)
+    box: Box | None = None
+    """Where the object is, in pixels of what the model sees, where the data say so."""
 
 
 @dataclass
@@ -61,6 +65,10 @@ class Dataset:
     digest: str
     slices: dict[str, Array] = field(default_factory=dict)
     """Column of the manifest -> (N,) strings."""
+    masks: Array | None = None
+    """uint8 (M,H,W,1) on disk: above 0 on the object, as the model sees it."""
+    mask_rows: Array | None = None
+    """(N,) int64 row of `masks`, -1 without one."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -85,15 +93,22 @@ class Dataset:
         """A copy of the stored rows: (n,H,W,C) uint8 or (n,C,H,W) float32."""
         return np.array(self.images[np.asarray(positions, dtype=np.int64)])
 
+    def mask(self, position: int) -> Array | None:
+        """(H,W) bool: the object in what the model sees of a sample; None where the data have no mask of it."""
+        row = -1 if self.mask_rows is None else int(self.mask_rows[position])
+        return None if self.masks is None or row < 0 else np.asarray(self.masks[row, ..., 0] > 0)
+
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        if isinstance(self.images, np.memmap) and self.images.filename is not None:
-            state["images"] = str(self.images.filename)  # a worker maps the same file instead of receiving every image
+        for name in ("images", "masks"):
+            if isinstance(state[name], np.memmap) and state[name].filename is not None:
+                state[name] = str(state[name].filename)  # a worker maps the same file instead of receiving every image
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if isinstance(state["images"], str):
-            state = state | {"images": np.load(state["images"], mmap_mode="r", allow_pickle=False)}
+        for name in ("images", "masks"):
+            if isinstance(state[name], str):
+                state = state | {name: np.load(state[name], mmap_mode="r", allow_pickle=False)}
         self.__dict__.update(state)
 
 
@@ -132,7 +147,8 @@ def open_dataset(
     digest = images_digest(listing, found, decoder)
     folder = Path(work) / digest[:32]
     fates = decode_all(listing, decoder, folder, found, workers=threads, progress=progress)
-    samples = usable(listing, fates, meeting)
+    objects = find_objects(listing, fates, decoder, Path(work), threads)
+    samples = usable(listing, fates, meeting, objects)
     images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
     if len(images) != len(samples):
         raise DataError(f"{folder} holds {len(images)} images where {len(samples)} are expected; delete it and run again")
@@ -143,9 +159,11 @@ def open_dataset(
         classes=meeting.classes,
         images=images,
         preprocess=preprocess,
-        ledger=make_ledger(listing, fates, meeting, samples),
-        digest=whole_digest(digest, samples, meeting),
+        ledger=make_ledger(listing, fates, meeting, samples, objects),
+        digest=whole_digest(f"{digest}|{objects.digest}", samples, meeting),
         slices={c: np.array([s.slices.get(c, "") for s in samples], dtype=np.str_) for c in sorted(columns)},
+        masks=objects.masks,
+        mask_rows=objects.rows,
     )
 
 
@@ -164,7 +182,7 @@ def first_shape(
     raise DataError(f"none of the {len(listing.entries)} listed images can be used; the first: {reason}; check the data")
 
 
-def usable(listing: Listing, fates: Sequence[Fate], meeting: Meeting) -> tuple[Sample, ...]:
+def usable(listing: Listing, fates: Sequence[Fate], meeting: Meeting, objects: Objects) -> tuple[Sample, ...]:
     """The samples that are not quarantined, in order."""
     seen: Counter[str] = Counter()
     samples: list[Sample] = []
@@ -174,20 +192,23 @@ def usable(listing: Listing, fates: Sequence[Fate], meeting: Meeting) -> tuple[S
         key = f"{fate.content}:{seen[fate.content]}"
         seen[fate.content] += 1
         status = "normalised" if fate.how else "ok"
-        samples.append(Sample(key, entry.name, int(label), status, ", ".join(fate.how), dict(entry.slices)))
+        box = objects.boxes[len(samples)]
+        samples.append(Sample(key, entry.name, int(label), status, ", ".join(fate.how), dict(entry.slices), box))
     return tuple(samples)
 
 
 def whole_digest(images: str, samples: Sequence[Sample], meeting: Meeting) -> str:
-    """sha256 over decoded images, labels, names and slices."""
+    """sha256 over decoded images, labels, names, slices and boxes."""
     hasher = hashlib.sha256(f"{images}|{meeting.classes}|{meeting.rule}".encode("utf-8", "backslashreplace"))
     for sample in samples:
-        row = (sample.key, sample.name, sample.label, sorted(sample.slices.items()))
+        row = (sample.key, sample.name, sample.label, sorted(sample.slices.items()), sample.box)
         hasher.update(repr(row).encode("utf-8", "backslashreplace"))
     return hasher.hexdigest()
 
 
-def make_ledger(listing: Listing, fates: Sequence[Fate], meeting: Meeting, samples: Sequence[Sample]) -> dict[str, Json]:
+def make_ledger(
+    listing: Listing, fates: Sequence[Fate], meeting: Meeting, samples: Sequence[Sample], objects: Objects
+) -> dict[str, Json]:
     """How every listed sample ended: listed = ok + normalised + quarantined."""
     bad = [{"name": e.name, "reason": f.reason} for e, f in zip(listing.entries, fates, strict=True) if f.reason]
     ok = sum(s.status == "ok" for s in samples)
@@ -213,7 +234,9 @@ def make_ledger(listing: Listing, fates: Sequence[Fate], meeting: Meeting, sampl
         "names": list(meeting.classes),
         "empty_classes": empty,
         "label_rule": meeting.rule,
-        "warnings": ledger_warnings(listing, meeting, samples, empty, len(bad)),
+        "boxes": sum(s.box is not None for s in samples),
+        "masks": int(np.sum(objects.rows >= 0)),
+        "warnings": [*ledger_warnings(listing, meeting, samples, empty, len(bad)), *objects.warnings],
     }
 
 

@@ -42,6 +42,8 @@ class Fate:
     how: tuple[str, ...] = ()
     reason: str = ""
     """Why it is quarantined; "" where it is usable."""
+    size: tuple[int, int] = (0, 0)
+    """(H,W) as decoded and turned upright, before any resize; 0 where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def stored(folder: Path, count: int) -> list[Fate] | None:
     """What an earlier run decoded, None where nothing is there or its checksum disagrees."""
     try:
         meta = json.loads((folder / "images.json").read_bytes())
-        fates = [Fate(f["content"], tuple(f["how"]), f["reason"]) for f in meta["fates"]]
+        fates = [Fate(f["content"], tuple(f["how"]), f["reason"], tuple(f["size"])) for f in meta["fates"]]
         if len(fates) != count or meta["sha256"] != file_digest(folder / "images.npy"):
             return None
     except (OSError, ValueError, KeyError, TypeError):
@@ -237,7 +239,7 @@ def decode_one(listing: Listing, place: int, fate: Fate, decoder: Decoder) -> tu
             image, how = decode(picture, **settings)
         else:
             image, how = from_array(picture.convert("RGB") if is_wide(picture) else picture, **settings)
-        return Fate(fate.content, how), decoder.row(image)
+        return Fate(fate.content, how, size=(image.height, image.width)), decoder.row(image)
     except Refused as refused:
         return Fate(fate.content, reason=str(refused)), None
     except DECODE_ERRORS as error:

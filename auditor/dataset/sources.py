@@ -17,6 +17,7 @@ from PIL import Image
 
 from auditor.dataset.labels import Label, is_index
 from auditor.errors import DataError
+from auditor.preprocess import Box
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 NOT_IMAGES = frozenset({".h5", ".hdf", ".pdf", ".mpg", ".mpeg", ".bufr", ".grib", ".fli", ".flc"})
@@ -30,6 +31,10 @@ class Entry:
     label: Label
     path: Path | None = None
     slices: Mapping[str, str] = field(default_factory=dict)
+    box: Box | None = None
+    """Where the object is, in pixels of the upright picture."""
+    mask: Path | None = None
+    """A picture of the same size that is black beside the object."""
     problem: str = ""
     """Why it cannot be read, where that is known from the listing."""
 
@@ -136,7 +141,9 @@ def from_folder(root: Path) -> Listing:
 
 
 def from_manifest(path: Path) -> Listing:
-    """CSV with `path` (relative to it), `label` (index or name), `class_name` (display) and slices: every other column."""
+    """CSV with `path` (relative to it), `label` (index or name), `class_name` (display), `box` (x0,y0,x1,y1) and `mask` (a path)
+    of the object, and slices: every other column.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restkey="", strict=True)
@@ -158,16 +165,31 @@ def from_manifest(path: Path) -> Listing:
     labels: list[Label] = [None if t == "" else int(t) if integers else t for t in texts]
     pairs = [(g, (row.get("class_name") or "").strip()) for g, row in zip(labels, rows, strict=True)]
     shown = {g: name for g, name in pairs if isinstance(g, int) and g >= 0 and name}
-    extra = [c for c in columns if c not in ("path", "label", "class_name")]
+    extra = [c for c in columns if c not in ("path", "label", "class_name", "box", "mask")]
     entries = [
         Entry(
             row["path"].strip(), given, path.parent / row["path"].strip(), {c: row[c].strip() for c in extra},
+            box_of((row.get("box") or "").strip(), f"manifest {path} line {line}"),
+            path.parent / row["mask"].strip() if (row.get("mask") or "").strip() else None,
             "" if row["path"].strip() else "empty path in the manifest",
         )
-        for row, given in zip(rows, labels, strict=True)
+        for line, (row, given) in enumerate(zip(rows, labels, strict=True), 2)
     ]  # fmt: skip
     entries.sort(key=lambda e: e.name)
     return Listing("manifest", tuple(entries), path.parent, shown=shown)
+
+
+def box_of(text: str, where: str) -> Box | None:
+    """`x0,y0,x1,y1` in pixels as a box, None where empty. Raises DataError."""
+    if not text:
+        return None
+    try:
+        x0, y0, x1, y1 = (float(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        x0 = y0 = x1 = y1 = 0.0
+    if not 0 <= x0 < x1 < float("inf") or not 0 <= y0 < y1 < float("inf"):
+        raise DataError(f"{where}: box expects x0,y0,x1,y1 in pixels with x0 < x1 and y0 < y1, got {text!r}; correct it")
+    return x0, y0, x1, y1
 
 
 def from_npz(path: Path) -> Listing:
