@@ -87,6 +87,7 @@ class Stamp:
     """A verdict of one probe on the section of another (sanity on saliency)."""
 
     about: str
+    """A section, or `method.NAME`: an attribution method, wherever a gallery's `keys` say that its maps are shown."""
     verdict: str
     why: str
 

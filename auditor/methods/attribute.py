@@ -30,6 +30,8 @@ METHODS: dict[str, Callable[..., Any]] = {
     "gradcam": gradcam,
 }
 """Name -> method(model, inputs, target, **params)."""
+SIGNED = ("gradient_x_input", "integrated_gradients", "occlusion")
+"""Methods whose values are shares of the score, for and against: their channels are added up."""
 
 
 Named = Classes | str
@@ -86,6 +88,15 @@ def attribute(
     with evaluating(model):
         result = found(model, inputs, resolved(model, inputs, target, names), **params)
     return result if isinstance(result, Tensor) else result.drop_map
+
+
+def pixelwise(method: str, attribution: Tensor) -> Tensor:
+    """(N,H,W) of a method's attribution (N,C,H,W) or (N,H,W): the sum over the channels where the method is `SIGNED`, else
+    the largest |value| among them.
+    """
+    if attribution.ndim == 3:
+        return attribution
+    return attribution.sum(1) if method in SIGNED else attribution.abs().amax(1)
 
 
 def resolved(model: nn.Module, inputs: Tensor, target: Named | tuple[Named, Named], names: Sequence[str]) -> TargetClass:

@@ -17,6 +17,11 @@ TargetClass = Classes | tuple[Classes, Classes]
 """What a map explains: the score S_a of a class, or of a pair (a, b) the contrast of the two, S_a - S_b."""
 
 
+def wanted_of(first: int, other: int = -1) -> TargetClass:
+    """The class `first`, or its contrast with `other` where that is a class (0 or above)."""
+    return first if other < 0 else (first, other)
+
+
 def checked(inputs: Tensor, target: TargetClass) -> tuple[Tensor, Tensor]:
     """(N,C,H,W) float inputs cut from any graph, and int64 classes beside them: (N,), (N,2) of a contrast. Raises UsageError."""
     if inputs.ndim != 4 or not inputs.is_floating_point():

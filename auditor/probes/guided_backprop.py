@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from auditor.bounds import exact, statistic
-from auditor.evidence.predictions import promised
+from auditor.evidence import Asked, asked
 from auditor.fold import Cost, Item, Study
 from auditor.methods.guided import ruled
+from auditor.methods.inputs import wanted_of
 from auditor.methods.randomisation import randomise, spearman, top_count, weighted_layers
 from auditor.methods.saliency import gradient
 from auditor.ops.colour import is_small, rows_shown, signed, thinned, three
@@ -32,9 +33,9 @@ LIKENESS = ("guided_backprop.randomisation_spearman", "guided_backprop.gradient_
 
 @dataclass(frozen=True)
 class GuidedBackprop(Probe):
-    """Guided backprop and deconvnet of the predicted class, with the control that they tend to fail.
+    """Guided backprop and deconvnet of a class score, with the control that they tend to fail.
 
-    Asks: Which structures of the image raise the predicted class when only what raises it is passed back?
+    Asks: Which structures of the image raise the class score when only what raises it is passed back?
     Formula: at every rectifying operation of the forward (ReLU, ReLU6, SiLU, GELU, Hardswish, ..., as module or function, in
         place or used twice), R the gradient that reaches it and f its output: gradient R f'(x); deconvnet max(R, 0); guided
         max(R, 0) f'(x) where f > 0. For smooth rectifiers the rule is generalised: their own derivative stands for the step.
@@ -73,30 +74,36 @@ class GuidedBackprop(Probe):
     }  # fmt: skip
 
     images: int = 16
+    target: str = "predicted"
+    """The class whose score is explained: predicted, true, runner_up, or one by name or number."""
+    contrast: str = ""
+    """The class whose score is taken off, likewise; none where empty."""
     fraction: float = 0.25
     """Share of the layers with weights, from the top, that the control randomises."""
 
+    def asked(self, evidence: Evidence) -> Asked:
+        """The images and their classes."""
+        return asked(evidence, self.images, self.target, self.contrast)
+
     def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         """The maps of the chosen images."""
-        predicted = promised(evidence.predictions).predicted
-        items = tuple((int(p), int(predicted[p])) for p in evidence.chosen(self.images))
-        return Study(items, partial(explain, fraction=self.fraction, seed=evidence.seed), chunk=8)
+        return Study(self.asked(evidence).items, partial(explain, fraction=self.fraction, seed=evidence.seed), chunk=8)
 
     def cost(self, target: Target, dataset: Dataset) -> Cost:
         return Cost(forwards=1.0, gradients=5.0 * min(self.images, len(dataset)))
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Counts, likeness, pictures."""
-        rows = results.rows
+        rows, found = results.rows, self.asked(evidence)
         if not rows:
-            return Finding("not_applicable", "no image was chosen: raise `images` to at least 1")
+            return Finding("not_applicable", found.nothing)
         total, reached = (int(n) for n in rows["counts"][0])
         if not total:
             return Finding("not_applicable", "no rectifying operation is in the forward: the rules are the plain gradient")
         columns: dict[str, Array] = {}
         for name, row in zip(LIKENESS, ("likeness", "plain"), strict=True):
             columns[name] = np.full(len(evidence.dataset), np.nan)
-            columns[name][evidence.chosen(self.images)] = rows[row]
+            columns[name][found.positions] = rows[row]
         values = {
             "rectifiers_total": exact(float(total), "rectifiers"),
             "rectifiers_intercepted": exact(float(reached), "rectifiers"),
@@ -105,14 +112,15 @@ class GuidedBackprop(Probe):
                 for name in LIKENESS
             },
         }
-        figure, artifacts = self.pictures(target, evidence, rows)
+        figure, artifacts = self.pictures(target, evidence, rows, found)
         return Finding("done", values=values, figures=(figure,), notes=notes(rows), artifacts=artifacts, columns=columns)
 
-    def pictures(self, target: Target, evidence: Evidence, rows: Mapping[str, Array]) -> tuple[Figure, dict[str, Array]]:
+    def pictures(
+        self, target: Target, evidence: Evidence, rows: Mapping[str, Array], found: Asked
+    ) -> tuple[Figure, dict[str, Array]]:
         """The gallery, and its artifacts."""
-        predicted = promised(evidence.predictions).predicted
         small = is_small(target.input_shape)
-        chosen = evidence.chosen(self.images)[: rows_shown(target.input_shape)]
+        chosen = found.positions[: rows_shown(target.input_shape)]
         artifacts: dict[str, Array] = {}
         lines = []
         for i, position in enumerate(int(p) for p in chosen):
@@ -121,28 +129,29 @@ class GuidedBackprop(Probe):
                 limit = float(np.quantile(np.abs(rows[kind][i]), 0.995))
                 pictures[f"{kind}-{i}.{'png' if small else 'jpg'}"] = signed(rows[kind][i], limit)
             artifacts |= {file: thinned(picture) for file, picture in pictures.items()}
-            name = evidence.names[predicted[position]]
-            note = f"{name}; control likeness {rows['likeness'][i]:.2f}"
+            note = f"{found.named(i, evidence.names)}; control likeness {rows['likeness'][i]:.2f}"
             cells = [{"file": file} for file in pictures]
             lines.append({"label": evidence.dataset.samples[position].name, "note": note, "sample": position, "cells": cells})
         data = {
             "columns": ["image", "gradient", "guided backprop", "deconvnet", "control: guided, top layers randomised"],
+            "keys": [None, "saliency", "guided_backprop", "deconvnet", None],
             "rows": lines,
             "pixelated": small,
             "scale": "signed, each map by itself: mid-grey is 0, full colour its own 99.5 % quantile of |value|.",
         }
         top, layers = (int(n) for n in rows["layers"][0])
-        caption = f"Predicted class of {len(chosen)} images; control: the top {top} of {layers} layers with fresh weights."
+        caption = f"{len(chosen)} images, {found.what}; control: the top {top} of {layers} layers with fresh weights."
         return Figure("maps", "gallery", "What raises the score, through units that fire", caption, data), artifacts
 
 
 def explain(target: Target, dataset: Dataset, items: Sequence[Item], *, fraction: float, seed: int) -> dict[str, Array]:
-    """Rows for items (position, class): four signed maps (C,H,W), two likenesses, counts."""
+    """Rows for items (position, class, other class or -1): four signed maps (C,H,W), two likenesses, counts."""
     model = target.module
     layers = weighted_layers(model, dataset.load(np.array([items[0][0]]), target.device))
     other = randomise(model, fraction=fraction, layers=layers, seed=seed)
     rows: dict[str, list[Array]] = {}
-    for position, label in items:
+    for position, *classes in items:
+        label = wanted_of(*classes)
         image = dataset.load(np.array([position]), target.device)
         guided, counts = ruled(model, image, label)
         plain, plain_after = gradient(model, image, label), gradient(other, image, label)

@@ -1,4 +1,4 @@
-"""Probe `occlusion`: which part of an image the predicted class rests on."""
+"""Probe `occlusion`: which part of an image a class score rests on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from auditor import bounds
-from auditor.evidence.predictions import promised
+from auditor.evidence import Asked, asked
 from auditor.fold import Cost, Item, Study
 from auditor.methods.deletion import area, cell_order, deletion, hidden_counts
-from auditor.methods.inputs import seed_of
+from auditor.methods.inputs import seed_of, wanted_of
 from auditor.methods.occlusion import boxes, occlusion, spread
 from auditor.ops.colour import diverging, is_small, overlay, rows_shown, sequential, thinned, three
 from auditor.probe import Needs, Probe, Results
@@ -32,8 +32,9 @@ class Occlusion(Probe):
 
     Asks: Which part of each image does the predicted class rest on, and does hiding that part really undo the prediction?
     Formula: drop(window) = S(x) - S(x with the window filled with the mean pixel of the chosen images), S the pre-softmax
-        score of the predicted class; a pixel's value is the mean over the windows that cover it. Deletion: disjoint cells
-        are hidden in the order of the drop map; deletion_auc is the area under the probability against the share hidden.
+        score of the predicted class (or as `target` and `contrast` say: S_a - S_b, with the probability p_a / (p_a + p_b)); a
+        pixel's value is the mean over the windows that cover it. Deletion: disjoint cells are hidden in the order of the drop
+        map; deletion_auc is the area under the probability against the share hidden.
     Read: Red areas carry the prediction, blue ones speak against it. Look for red outside the object: a watermark, a border,
         a background. The deletion curve of the map must lie well below that of a random order.
     Misleads: A filled window is itself an unusual input; evidence that is present twice shows no drop when one copy is
@@ -70,6 +71,10 @@ class Occlusion(Probe):
     }
 
     images: int = 64
+    target: str = "predicted"
+    """The class whose score is explained: predicted, true, runner_up, or one by name or number."""
+    contrast: str = ""
+    """The class whose score is taken off, likewise; none where empty."""
     window: float = 1 / 8
     """Side of the window as a share of the image's side, at least 2 px."""
     stride: float = 1 / 16
@@ -77,9 +82,12 @@ class Occlusion(Probe):
     steps: int = 20
     """Points of the deletion curve."""
 
+    def asked(self, evidence: Evidence) -> Asked:
+        """The images and their classes."""
+        return asked(evidence, self.images, self.target, self.contrast)
+
     def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
-        classes = promised(evidence.predictions).predicted
-        chosen = evidence.chosen(self.images)
+        found = self.asked(evidence)
         window, stride = self.pixels(target.input_shape)
         work = partial(
             occlude,
@@ -87,10 +95,9 @@ class Occlusion(Probe):
             stride=stride,
             steps=self.steps,
             seed=evidence.seed,
-            fill=mean_pixel(target, evidence.dataset, chosen),
+            fill=mean_pixel(target, evidence.dataset, found.positions),
         )
-        items = tuple((int(position), int(classes[position])) for position in chosen)
-        return Study(items, work, chunk=4)
+        return Study(found.items, work, chunk=4)
 
     def cost(self, target: Target, dataset: Dataset) -> Cost:
         rows, columns = boxes((target.input_shape[1], target.input_shape[2]), *self.pixels(target.input_shape))
@@ -103,12 +110,11 @@ class Occlusion(Probe):
         return (window[0], window[1]), (stride[0], stride[1])
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
-        rows = results.rows
+        rows, found = results.rows, self.asked(evidence)
         if not rows:
-            return Finding("not_applicable", "no image was chosen: raise `images` to at least 1")
-        chosen = evidence.chosen(self.images)
-        values, columns = self.figures_for_gate(evidence, rows, chosen)
-        figures, artifacts = self.pictures(target, evidence, rows, chosen)
+            return Finding("not_applicable", found.nothing)
+        values, columns = self.figures_for_gate(evidence, rows, found.positions)
+        figures, artifacts = self.pictures(target, evidence, rows, found)
         return Finding(
             "done",
             values=values,
@@ -134,10 +140,11 @@ class Occlusion(Probe):
         return values, columns
 
     def pictures(
-        self, target: Target, evidence: Evidence, rows: Mapping[str, Array], chosen: Array
+        self, target: Target, evidence: Evidence, rows: Mapping[str, Array], found: Asked
     ) -> tuple[Figure, dict[str, Array]]:
         """The gallery of maps, and its artifacts."""
-        shape = target.input_shape[1:]
+        shape, chosen = target.input_shape[1:], found.positions
+        kind = "png" if is_small(shape) else "jpg"
         shown = min(rows_shown(shape), len(chosen))
         window, stride = self.pixels(target.input_shape)
         drops, covered = (
@@ -147,18 +154,17 @@ class Occlusion(Probe):
         limit = float(np.quantile(np.abs(drops), 0.995))
         artifacts: dict[str, Array] = {"score_drops.npy": rows["drops"], "probabilities.npy": rows["covered"]}
         lines = []
-        predictions = promised(evidence.predictions)
         for i, position in enumerate(int(p) for p in chosen[:shown]):
             image = three(evidence.dataset.pixels([position])[0])
             red = diverging(drops[i], limit)
             pictures = {
-                f"image-{i}.jpg": image,
+                f"image-{i}.{kind}": image,
                 f"probability-{i}.png": sequential(covered[i], 1.0),
                 f"drop-{i}.png": red,
-                f"overlay-{i}.png": overlay(image, red),
+                f"overlay-{i}.{kind}": overlay(image, red),
             }
             artifacts |= {file: thinned(picture) for file, picture in pictures.items()}
-            note = f"{evidence.names[predictions.predicted[position]]}, {rows['probability'][i]:.0%}"
+            note = f"{found.named(i, evidence.names)}, {rows['probability'][i]:.0%}"
             lines.append(
                 {
                     "label": evidence.dataset.samples[position].name,
@@ -173,12 +179,13 @@ class Occlusion(Probe):
         )
         data = {
             "columns": ["image", "probability when covered", "score drop", "score drop over the image"],
+            "keys": [None, "occlusion", "occlusion", "occlusion"],
             "rows": lines,
             "scale": scale,
             "pixelated": is_small(shape),
         }
         caption = (
-            f"Predicted class of {shown} of {len(chosen)} images; window {window[0]} x {window[1]} px, stride {stride[0]} x "
+            f"{shown} of {len(chosen)} images, {found.what}; window {window[0]} x {window[1]} px, stride {stride[0]} x "
             f"{stride[1]} px, filled with the mean pixel of the {len(chosen)} images. Raw values a window: score_drops.npy, "
             "probabilities.npy."
         )
@@ -202,9 +209,10 @@ def occlude(
     fill: tuple[float, ...],
     seed: int,
 ) -> dict[str, Array]:
-    """Rows for items (position, class): maps by window (R,S), and both deletion curves (steps+1,)."""
+    """Rows for items (position, class, other class or -1): maps by window (R,S), and both deletion curves (steps+1,)."""
     rows: dict[str, list[Array]] = {}
-    for position, label in items:
+    for position, *classes in items:
+        label = wanted_of(*classes)
         image = dataset.load(np.array([position]), target.device)
         pixel = torch.tensor(fill, dtype=image.dtype, device=image.device)
         found = occlusion(target.module, image, label, window=window, stride=stride, fill=pixel)
@@ -246,7 +254,7 @@ def curves(rows: Mapping[str, Array]) -> Figure:
                 "high": np.minimum(mean + half, 1).tolist(),
             }
         )
-    data = {"x_label": "share of the image hidden", "y_label": "mean probability of the predicted class", "series": series}
+    data = {"x_label": "share of the image hidden", "y_label": "mean probability of the class", "series": series}
     caption = (
         "Disjoint cells of one stride are filled with the mean pixel, the most important of the score-drop map first, against "
         "a random order of the same cells. Band: mean +- 1.645 standard errors (about 90 %)."

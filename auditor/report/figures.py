@@ -12,10 +12,12 @@ from auditor.report import charts, maps, sheets
 from auditor.report.pictures import Files, Picture
 from auditor.report.samples import Samples
 from auditor.report.values import formatted, name, number, text
-from auditor.types import Array, Figure, Json
+from auditor.types import Array, Figure, Json, Stamp
 
 MOST_ROWS = 200
 SMALLEST_TILE = 112
+METHOD = "method."
+"""Before the name of an attribution method in `Stamp.about`."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Drawing:
     files: Files
     samples: Samples
     specs: dict[str, Json] = field(default_factory=dict)
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
+    """By what they are about."""
 
     def draw(self, probe: str, figure: Figure) -> View:
         """The view of a figure. What cannot be drawn is said in its place: a broken figure never hides the page."""
@@ -146,9 +150,12 @@ class Drawing:
         )
 
     def gallery(self, id: str, probe: str, figure: Figure) -> View:
-        """kind gallery: rows of pictures. With one column it flows; with up to three, rows stand side by side."""
+        """kind gallery: rows of pictures. With one column it flows; with up to three, rows stand side by side; with `across`
+        pictures in a line, a row takes as many lines as it needs.
+        """
         data = figure.data
-        columns = [name(c) for c in data["columns"]]
+        columns = [name(c, longest=80) for c in data["columns"]]
+        about = [self.stamps.get(f"{METHOD}{key}") if key else None for key in data.get("keys") or ()]
         rows = []
         for row in data["rows"]:
             sample = row.get("sample")
@@ -162,12 +169,13 @@ class Drawing:
         pictures = [c["picture"] for r in rows for c in r["cells"] if c and c["picture"]]
         body = {
             "columns": columns,
+            "stamps": [stamp.verdict if stamp else "" for stamp in about] + [""] * (len(columns) - len(about)),
             "rows": rows,
             "scale": data.get("scale", ""),
-            "width": widest,
+            "width": min(widest, int(data.get("across") or widest)),
             "tile": tile_size(data, pictures),
             "pixelated": pixelated(data, pictures),
-            "flow": "one" if widest == 1 else "few" if widest <= 3 else "wide",
+            "flow": "one" if widest == 1 else "few" if widest <= 3 or data.get("across") else "wide",
         }
         return View(id, "gallery", figure.title, figure.caption, body=body)
 

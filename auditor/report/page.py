@@ -10,15 +10,28 @@ from markupsafe import Markup
 
 from auditor import store
 from auditor.report import engine
-from auditor.report.figures import Drawing, View
+from auditor.report.figures import METHOD, Drawing, View
 from auditor.report.pictures import SAMPLES, Files, Picture, read_sprite
 from auditor.report.samples import Sample, Samples
 from auditor.report.values import Shown, all_shown, facts, headline
-from auditor.types import CHAPTERS, VERDICTS, AuditRecord, Json, Outcome, Section, Stamp, Verdict
+from auditor.types import CHAPTERS, VERDICTS, AuditRecord, Json, Outcome, Section, Verdict
 
 STATUSES: Mapping[str, str] = {"done": "done", "not_applicable": "not applicable", "failed": "failed", "skipped": "not run"}
 MOST_SHOWN = 12
 NOT_GATED = Verdict("not_gated", 0, "No rules were given, so nothing was judged.")
+
+
+@dataclass(frozen=True)
+class Stamped:
+    """A stamp as the section that it concerns shows it."""
+
+    subject: str
+    """The method it is about; "" where it is about the whole section."""
+    verdict: str
+    why: str
+    origin: str
+    title: str
+    """Of the section that put it there, and its title."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,7 @@ class Chapter:
     scoped: tuple[Shown, ...]
     figures: tuple[View, ...]
     notes: tuple[str, ...]
-    stamps: tuple[tuple[str, Stamp], ...]
+    stamps: tuple[Stamped, ...]
     asks: str
     formula: str
     read: str
@@ -62,14 +75,19 @@ def ordered(record: AuditRecord) -> list[Section]:
     return sorted(record.sections.values(), key=lambda s: (place.get(s.id, len(CHAPTERS)), s.id))
 
 
-def chapter(record: AuditRecord, section: Section, drawing: Drawing) -> Chapter:
-    """One section, drawn; stamps that other sections put on it come with it."""
-    stamps = tuple(
-        (other.title, stamp)
+def stamps_on(record: AuditRecord, section: Section) -> tuple[Stamped, ...]:
+    """The stamps of other sections on this one as a whole, or on a method whose maps it shows."""
+    methods = {f"{METHOD}{key}": key for figure in section.figures for key in figure.data.get("keys") or () if key}
+    return tuple(
+        Stamped(methods.get(stamp.about, "").replace("_", " "), stamp.verdict, stamp.why, other.id, other.title)
         for other in record.sections.values()
         for stamp in other.stamps
-        if stamp.about == section.id or stamp.about.startswith(section.id + ".")
+        if stamp.about == section.id or stamp.about.startswith(section.id + ".") or stamp.about in methods
     )
+
+
+def chapter(record: AuditRecord, section: Section, drawing: Drawing) -> Chapter:
+    """One section, drawn; stamps that other sections put on it come with it."""
     found = all_shown(record, section)
     return Chapter(
         id=section.id,
@@ -82,7 +100,7 @@ def chapter(record: AuditRecord, section: Section, drawing: Drawing) -> Chapter:
         scoped=tuple(v for v in found if v.scope),
         figures=tuple(drawing.draw(section.id, figure) for figure in section.figures),
         notes=tuple(section.notes),
-        stamps=stamps,
+        stamps=stamps_on(record, section),
         asks=section.about.asks,
         formula=section.about.formula,
         read=section.about.read,
@@ -162,7 +180,7 @@ def page(folder: Path) -> str:
     record, verdict = store.read_audit(folder), store.read_verdict(folder) or NOT_GATED
     files = Files(folder)
     samples = Samples(store.read_columns(folder), class_names(record), read_sprite(files))
-    drawing = Drawing(files, samples)
+    drawing = Drawing(files, samples, stamps={s.about: s for other in record.sections.values() for s in other.stamps})
     chapters = [chapter(record, section, drawing) for section in ordered(record)]
     judged = [ruled(outcome, samples) for outcome in verdict.outcomes]
     failing = [r for r in judged if r.outcome.verdict not in ("pass", "waived")]

@@ -57,6 +57,19 @@ def test_figures_and_what_the_page_says() -> None:
     assert (np.sign(grey - 127.5)[np.abs(grey - 127.5) > 1] == signs[np.abs(grey - 127.5) > 1]).all()
 
 
+def test_the_class_that_was_asked_for_is_explained() -> None:
+    target, facts = world(nn.ReLU())
+    probe = GuidedBackprop(images=3, target="b", contrast="d")
+    rows = rows_of(probe, target, facts)
+    x = torch.from_numpy(facts.dataset.images[CHOSEN])
+    expected = guided_backprop(target.module, x, (1, 3))
+    assert expected.abs().max() > 1e-4
+    np.testing.assert_allclose(rows["guided"], expected.numpy(), atol=1e-6, rtol=1e-4)
+    figure = probe.conclude(target, facts, Results(rows=rows)).figures[0]
+    assert "class b against class d" in figure.caption
+    assert figure.data["keys"][1:4] == ["saliency", "guided_backprop", "deconvnet"]
+
+
 def test_it_does_not_apply_without_a_rectifier() -> None:
     target, facts = world(nn.Tanh())
     probe = GuidedBackprop(images=2)

@@ -119,6 +119,19 @@ def test_a_map_that_misleads_is_called_so(world: tuple[Any, Any]) -> None:
     assert "do not read" in said[1]
 
 
+def test_the_class_that_was_asked_for_is_explained(world: tuple[Any, Any]) -> None:
+    target, facts = world
+    probe = Occlusion(images=4, target="first", contrast="second")
+    rows = rows_of(probe, target, facts)
+    x = torch.from_numpy(facts.dataset.images[[4, 0, 2, 5]])
+    scores = target.module(x)
+    np.testing.assert_allclose(rows["score"], (scores[:, 0] - scores[:, 1]).numpy(), rtol=1e-5)
+    np.testing.assert_allclose(rows["curve"][:, 0], torch.softmax(scores, 1)[:, 0].numpy(), rtol=1e-5)
+    found = probe.conclude(target, facts, Results(rows=rows))
+    assert found.figures[0].data["rows"][0]["note"].startswith("first against second")
+    assert found.figures[0].data["keys"] == [None, "occlusion", "occlusion", "occlusion"]
+
+
 def test_a_row_depends_on_its_item_alone(world: tuple[Any, Any]) -> None:
     target, facts = world
     together, apart = (rows_of(Occlusion(images=4), target, facts, chunk) for chunk in (4, 1))

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from auditor.methods.grabcut import bounding_box, box_iou, grabcut, mask_iou
+from auditor.methods.gradcam import gradcam
 from auditor.methods.integrated_gradients import integrated_gradients
 from auditor.methods.randomisation import randomise, spearman
-from auditor.methods.saliency import saliency
+from auditor.methods.saliency import gradient, saliency
 from auditor.methods.smoothgrad import smoothgrad
 from auditor.probe import Results, about
 from auditor.probes.saliency import Saliency
@@ -39,13 +41,19 @@ def test_rows_are_the_methods_maps(world: tuple[Any, Any]) -> None:
     control = saliency(randomise(target.module, fraction=0.25, seed=3), x, classes)
     plain = saliency(target.module, x, classes)
     expected = {
-        "gradient": plain,
+        "saliency": plain,
         "control": control,
-        "integrated": integrated_gradients(target.module, x, classes, steps=8).abs().sum(1),
-        "smooth": smoothgrad(target.module, x, classes, samples=4, seed=3).abs().amax(1),
+        "gradient_x_input": (x * gradient(target.module, x, classes)).sum(1),
+        "integrated_gradients": integrated_gradients(target.module, x, classes, steps=8).sum(1),
+        "smoothgrad": smoothgrad(target.module, x, classes, samples=4, seed=3).abs().amax(1),
+        "gradcam": gradcam(target.module, x, classes),
     }
     for name, value in expected.items():
         np.testing.assert_allclose(rows[name], value.numpy(), atol=1e-6, rtol=1e-4)
+        assert np.abs(rows[name]).max() > 1e-5
+    cut = [grabcut(picture, found) for picture, found in zip(facts.dataset.pixels(CHOSEN), rows["saliency"], strict=True)]
+    assert np.array_equal(rows["cut"], cut)
+    assert 0 < rows["cut"].mean() < 1
     np.testing.assert_allclose(rows["randomisation_spearman"], spearman(plain, control), atol=1e-3)
     assert rows["layers"].tolist() == [[1, 3]] * 3
 
@@ -55,7 +63,8 @@ def test_values_are_the_means_of_their_columns(world: tuple[Any, Any]) -> None:
     probe = Saliency(images=3, steps=8, samples=2)
     rows = rows_of(probe, target, facts)
     found = probe.conclude(target, facts, Results(rows=rows))
-    assert set(found.values) == {m.name for m in Saliency.measures}
+    assert set(found.values) == {m.name for m in Saliency.measures} - {"object_iou"}
+    assert any("object_iou is not measured" in note for note in found.notes)
     for name, value in found.values.items():
         column = found.columns[f"saliency.{name}"]
         assert np.isnan(column[[1, 2]]).all()
@@ -106,14 +115,15 @@ def test_no_gradient_is_said_and_no_figure_is_made_of_it(world: tuple[Any, Any])
     found = probe.conclude(target, facts, Results(rows=rows_of(probe, target, facts)))
     assert found.values["randomisation_spearman"].value is None
     assert found.values["completeness_gap"].value is None
-    assert found.notes == ("On 3 of 3 images a map is constant (no gradient reaches the input).",)
+    assert found.notes[0] == "On 3 of 3 images a map is constant (no gradient reaches the input)."
+    assert not rows_of(probe, target, facts)["cut"].any()
 
 
 def test_a_row_depends_on_its_item_alone_and_the_model_is_left_as_found(world: tuple[Any, Any]) -> None:
     target, facts = world
     before = copy.deepcopy(target.module.state_dict())
     together, apart = (rows_of(Saliency(images=3, steps=4, samples=3), target, facts, chunk) for chunk in (3, 1))
-    assert all(np.array_equal(together[name], apart[name]) for name in together)
+    assert all(np.array_equal(together[name], apart[name], equal_nan=True) for name in together)
     assert all(torch.equal(before[name], value) for name, value in target.module.state_dict().items())
     assert not any(m.training or m._forward_pre_hooks or m._forward_hooks for m in target.module.modules())
     assert not any(p.requires_grad for p in target.module.parameters())
@@ -126,13 +136,84 @@ def test_what_is_shown_exists(world: tuple[Any, Any]) -> None:
     found = probe.conclude(target, facts, Results(rows=rows))
     gallery = found.figures[0].data
     files = [cell["file"] for row in gallery["rows"] for cell in row["cells"]]
-    assert len(set(files)) == 15
+    assert len(set(files)) == 24
     assert all(found.artifacts[f].shape == (12, 10, 3) and found.artifacts[f].dtype == np.uint8 for f in files)
-    assert len(gallery["columns"]) == 5
+    assert len(gallery["columns"]) == len(gallery["keys"]) == 8
+    of = dict(zip(gallery["columns"], gallery["keys"], strict=True))
+    assert [of[c] for c in ("saliency", "SmoothGrad", "Grad-CAM over the image")] == ["saliency", "smoothgrad", "gradcam"]
+    assert of["control: saliency, top layers randomised"] is None
     assert "each map by itself" in gallery["scale"]
-    bright = found.artifacts["gradient-0.png"].astype(int).sum(2)
-    assert np.unravel_index(bright.argmax(), bright.shape) == np.unravel_index(rows["gradient"][0].argmax(), bright.shape)
-    np.testing.assert_array_equal(found.artifacts["saliency.npy"], rows["gradient"])
+    bright = found.artifacts["saliency-0.png"].astype(int).sum(2)
+    assert np.unravel_index(bright.argmax(), bright.shape) == np.unravel_index(rows["saliency"][0].argmax(), bright.shape)
+    signed = found.artifacts["gradient_x_input-0.png"].astype(int)
+    clear = np.abs(rows["gradient_x_input"][0]) > np.quantile(np.abs(rows["gradient_x_input"][0]), 0.9)
+    assert (np.sign(signed[..., 0] - signed[..., 2])[clear] == np.sign(rows["gradient_x_input"][0])[clear]).all(), "red is for"
+    image, cut = found.artifacts["image-0.png"], found.artifacts["cut-0.png"]
+    assert np.array_equal(cut[rows["cut"][0]], image[rows["cut"][0]])
+    assert np.array_equal(cut[~rows["cut"][0]], image[~rows["cut"][0]] // 4)
+    np.testing.assert_array_equal(found.artifacts["saliency.npy"], rows["saliency"])
+
+
+def test_the_object_of_the_data_is_measured_and_rimmed(world: tuple[Any, Any]) -> None:
+    target, facts = world
+    probe = Saliency(images=3, steps=2, samples=1)
+    before = rows_of(probe, target, facts)["cut"]
+    mask = np.zeros((12, 10), bool)
+    mask[2:9, 3:8] = True
+    facts.dataset.masks[CHOSEN[0]] = mask
+    facts.dataset.samples[CHOSEN[1]].box = (1.0, 2.0, 7.0, 9.0)
+    rows = rows_of(probe, target, facts)
+    box = bounding_box(before[1])
+    assert box is not None
+    expected = [mask_iou(before[0], mask), box_iou(box, (1.0, 2.0, 7.0, 9.0))]
+    np.testing.assert_allclose(rows["object_iou"], [*expected, np.nan])
+    found = probe.conclude(target, facts, Results(rows=rows))
+    assert found.values["object_iou"].value == pytest.approx(np.mean(expected))
+    assert found.values["object_iou"].n == 2
+    cyan = (found.artifacts["cut-0.png"] == (0, 220, 230)).all(-1)
+    inner = np.zeros_like(mask)
+    inner[3:8, 4:7] = True
+    assert np.array_equal(cyan, mask & ~inner)
+    assert (found.artifacts["cut-1.png"] == (0, 220, 230)).all(-1)[2, 1:7].all()
+    assert not (found.artifacts["cut-2.png"] == (0, 220, 230)).all(-1).any()
+    assert "by" in found.figures[0].data["rows"][0]["note"]
+
+
+def test_another_class_and_a_contrast_are_explained_where_they_exist(world: tuple[Any, Any]) -> None:
+    target, facts = world
+    x, predictions = torch.from_numpy(facts.dataset.images[CHOSEN]), facts.predictions
+    rows = rows_of(Saliency(images=3, target="c", steps=1, samples=1), target, facts)
+    np.testing.assert_allclose(rows["saliency"], saliency(target.module, x, 2).numpy(), rtol=1e-4, atol=1e-7)
+    probe = Saliency(images=3, contrast="runner_up", steps=1, samples=1)
+    rows = rows_of(probe, target, facts)
+    a, b = (torch.from_numpy(k[CHOSEN]) for k in (predictions.predicted, predictions.second))
+    difference = gradient(target.module, x, a) - gradient(target.module, x, b)
+    np.testing.assert_allclose(rows["saliency"], difference.abs().amax(1).numpy(), rtol=1e-4, atol=1e-7)
+    found = probe.conclude(target, facts, Results(rows=rows))
+    assert f"{'abcd'[int(a[0])]} against {'abcd'[int(b[0])]}" in found.figures[0].data["rows"][0]["note"]
+    assert "predicted class against runner-up" in found.figures[0].caption
+    true = Saliency(images=3, target="true", steps=1, samples=1)  # image 4 has no label
+    rows = rows_of(true, target, facts)
+    assert len(rows["saliency"]) == 2
+    found = true.conclude(target, facts, Results(rows=rows))
+    assert np.isfinite(found.columns["saliency.randomisation_spearman"]).tolist() == [True, False, False, True, False]
+    assert any("1 images of the data have no true class" in note for note in found.notes)
+    nothing = Saliency(images=3, contrast="predicted").conclude(target, facts, Results())
+    assert nothing.status == "not_applicable"
+    assert "choose another" in nothing.reason
+
+
+def test_the_plan_states_the_cost(world: tuple[Any, Any]) -> None:
+    target, facts = world
+    seen: list[int] = []
+    hook = target.module.register_forward_pre_hook(lambda _m, given: seen.append(len(given[0])))
+    probe = Saliency(images=3, steps=5, samples=4)
+    study = probe.study(target, facts)
+    assert study is not None
+    study.work(target, facts.dataset, study.items)  # the control carries the hook along
+    hook.remove()
+    cost = probe.cost(target, facts.dataset)
+    assert sum(seen) == cost.forwards + cost.gradients
 
 
 def test_it_explains_itself() -> None:
