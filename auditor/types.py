@@ -208,6 +208,19 @@ VERDICTS: Mapping[str, str] = {
 """A verdict, of a rule or of the whole, as a reader sees it."""
 
 
+METHOD_TITLES: Mapping[str, str] = {
+    "saliency": "saliency",
+    "gradient_x_input": "gradient x input",
+    "integrated_gradients": "integrated gradients",
+    "smoothgrad": "SmoothGrad",
+    "guided_backprop": "guided backprop",
+    "deconvnet": "deconvnet",
+    "gradcam": "Grad-CAM",
+    "occlusion": "occlusion",
+}
+"""The attribution methods, as a reader sees them."""
+
+
 def is_finite(value: float | None) -> bool:
     """True for a real, finite number: what is not one never passes a rule."""
     return value is not None and bool(np.isfinite(value))

@@ -74,6 +74,11 @@ def top_count(layers: int, fraction: float) -> int:
     return max(1, math.ceil(fraction * layers - 1e-9))
 
 
+def levels(layers: int, fractions: Sequence[float]) -> tuple[int, ...]:
+    """How many of `layers` are randomised at each of `fractions` (0 is the head alone), rising, each number once."""
+    return tuple(sorted({top_count(layers, fraction) for fraction in fractions}))
+
+
 def renew(module: nn.Module) -> None:
     """Fresh values for the module's own parameters, in place, from the CPU's generator."""
     own = dict(module.named_parameters(recurse=False))

@@ -12,6 +12,7 @@ import torch
 
 from auditor import bounds
 from auditor.evidence import Asked, asked
+from auditor.evidence.fill import mean_pixel
 from auditor.fold import Cost, Item, Study
 from auditor.methods.deletion import area, cell_order, deletion, hidden_counts
 from auditor.methods.inputs import seed_of, wanted_of
@@ -190,12 +191,6 @@ class Occlusion(Probe):
             "probabilities.npy."
         )
         return Figure("maps", "gallery", "What the prediction rests on", caption, data), artifacts
-
-
-def mean_pixel(target: Target, dataset: Dataset, positions: Array) -> tuple[float, ...]:
-    """(C,) mean pixel of the images at `positions`, normalised."""
-    means = [dataset.load(positions[i : i + 1], target.device).mean(dim=(0, 2, 3)).tolist() for i in range(len(positions))]
-    return tuple(np.mean(means, axis=0).tolist()) if means else (0.0,) * target.input_shape[0]
 
 
 def occlude(

@@ -14,7 +14,7 @@ from auditor.report.figures import METHOD, Drawing, View
 from auditor.report.pictures import SAMPLES, Files, Picture, read_sprite
 from auditor.report.samples import Sample, Samples
 from auditor.report.values import Shown, all_shown, facts, headline
-from auditor.types import CHAPTERS, VERDICTS, AuditRecord, Json, Outcome, Section, Verdict
+from auditor.types import CHAPTERS, METHOD_TITLES, VERDICTS, AuditRecord, Json, Outcome, Section, Verdict
 
 STATUSES: Mapping[str, str] = {"done": "done", "not_applicable": "not applicable", "failed": "failed", "skipped": "not run"}
 MOST_SHOWN = 12
@@ -79,7 +79,7 @@ def stamps_on(record: AuditRecord, section: Section) -> tuple[Stamped, ...]:
     """The stamps of other sections on this one as a whole, or on a method whose maps it shows."""
     methods = {f"{METHOD}{key}": key for figure in section.figures for key in figure.data.get("keys") or () if key}
     return tuple(
-        Stamped(methods.get(stamp.about, "").replace("_", " "), stamp.verdict, stamp.why, other.id, other.title)
+        Stamped(METHOD_TITLES.get(methods.get(stamp.about, ""), ""), stamp.verdict, stamp.why, other.id, other.title)
         for other in record.sections.values()
         for stamp in other.stamps
         if stamp.about == section.id or stamp.about.startswith(section.id + ".") or stamp.about in methods

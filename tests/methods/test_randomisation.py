@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from auditor.methods.deletion import area, cell_numbers, cell_order, deletion, hidden_counts
-from auditor.methods.randomisation import randomise, spearman, top_count, weighted_layers
+from auditor.methods.randomisation import levels, randomise, spearman, top_count, weighted_layers
 
 torch.set_num_threads(1)
 
@@ -100,6 +100,11 @@ def test_weights_without_a_way_to_reset_keep_their_deviation_and_vectors_their_v
 
 def test_top_count_rounds_up_to_at_least_one() -> None:
     assert [top_count(20, 0.25), top_count(21, 0.25), top_count(3, 0.01), top_count(10, 1.0)] == [5, 6, 1, 10]
+
+
+def test_levels_rise_from_the_head_and_each_counts_once() -> None:
+    assert levels(99, (0.0, 0.1, 0.25, 1.0)) == (1, 10, 25, 99)
+    assert levels(4, (1.0, 0.25, 0.0, 0.1)) == (1, 4)
 
 
 def test_spearman_equals_scipy_ties_included() -> None:
