@@ -208,7 +208,7 @@ def test_the_plan_states_the_cost(world: tuple[Any, Any]) -> None:
     seen: list[int] = []
     hook = target.module.register_forward_pre_hook(lambda _m, given: seen.append(len(given[0])))
     probe = Saliency(images=3, steps=5, samples=4)
-    study = probe.study(target, facts)
+    study = probe.study(target, facts, Results())
     assert study is not None
     study.work(target, facts.dataset, study.items)  # the control carries the hook along
     hook.remove()

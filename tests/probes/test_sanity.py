@@ -297,7 +297,7 @@ def test_the_plan_states_the_cost(world: tuple[Any, Any]) -> None:
     seen: list[int] = []
     hook = target.module.register_forward_pre_hook(lambda _m, given: seen.append(len(given[0])))
     probe = Sanity(**SMALL)
-    study = probe.study(target, facts)
+    study = probe.study(target, facts, Results())
     assert study is not None
     study.work(target, facts.dataset, study.items)  # the random copies carry the hook along
     hook.remove()
@@ -332,7 +332,7 @@ def test_without_occlusion_and_without_an_image(world: tuple[Any, Any]) -> None:
     assert "agreement.occlusion" not in found.values
     assert any("Occlusion is left out" in note for note in found.notes)
     nothing = Sanity(**SMALL | {"contrast": "predicted"})
-    assert nothing.study(target, facts) is None
+    assert nothing.study(target, facts, Results()) is None
     assert nothing.conclude(target, facts, Results()).status == "not_applicable"
 
 

@@ -128,7 +128,7 @@ class Sanity(Probe):
         """The images and their classes."""
         return asked(evidence, self.images, self.target, self.contrast)
 
-    def study(self, target: Target, evidence: Evidence) -> Study | None:
+    def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         """All tests of all methods that the model has something for, on the chosen images."""
         found = self.asked(evidence)
         if not found.items:
