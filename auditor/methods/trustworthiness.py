@@ -1,4 +1,4 @@
-"""How far a map's neighbourhoods can be trusted (Venna & Kaski 2001). N points."""
+"""How far a map's neighbourhoods can be trusted. N points."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def most_neighbours(count: int, k: int = NEIGHBOURS) -> int:
 
 
 def trustworthiness(features: Array, near: Sequence[Array], *, k: int, rows: Array | None = None) -> Array:
-    """(M,q) trustworthiness of each of `rows` (q,; by default all N) in each of M maps; a map's is the mean over all rows.
+    """(M,q) trustworthiness (Venna, Kaski 2001) of each of `rows` (q,; by default all) in each of M maps; a map's is their mean.
 
     1 - 2 / (k (2N - 3k - 1)) sum over the k neighbours j in the map of max(0, r(j) - k), r(j) the rank of j by distance from
     the row in `features` (N,D), 1 for the nearest; of equal distances each has the lowest rank. `near`: for each map (N,>=k)
@@ -40,3 +40,9 @@ def trustworthiness(features: Array, near: Sequence[Array], *, k: int, rows: Arr
                 before = np.count_nonzero(distances < own[:, place, None], axis=1)
                 penalty[number, start : start + BLOCK] += np.maximum(0, before + 1 - k)
     return 1 - penalty * (2 / (k * (2 * count - 3 * k - 1)))
+
+
+def shared(one: Array, other: Array) -> Array:
+    """(N,) share of each row of `one` (N,k), k >= 1 different indices, that is in the same row of `other` (N,k)."""
+    found = np.stack([(other == column[:, None]).any(axis=1) for column in one.T])
+    return np.asarray(found.mean(axis=0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from auditor.types import Array
 
@@ -89,3 +90,10 @@ def thinned(picture: Array, most: int = 256) -> Array:
     """Every k-th pixel of (H,W,...), the smallest k for which no side is above `most`: for showing only."""
     step = -(-max(picture.shape[:2]) // most)
     return np.ascontiguousarray(picture[::step, ::step])
+
+
+def reduced(picture: Array) -> Array:
+    """uint8 (H,W,3) in 256 colours, chosen by median cut and dithered: as a PNG a photograph takes about 40 % of the bytes."""
+    whole = Image.fromarray(three(picture))
+    palette = whole.quantize(256, method=Image.Quantize.MEDIANCUT)
+    return np.asarray(whole.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB"))

@@ -53,11 +53,13 @@ class Drawing:
     specs: dict[str, Json] = field(default_factory=dict)
     stamps: Mapping[str, Stamp] = field(default_factory=dict)
     """By what they are about."""
+    places: dict[str, Json] = field(default_factory=dict)
+    """Where a sheet's images stand in it, by the sheet's id."""
 
     def draw(self, probe: str, figure: Figure) -> View:
         """The view of a figure. What cannot be drawn is said in its place: a broken figure never hides the page."""
         id = re.sub("[^A-Za-z0-9_-]+", "-", f"{probe}-{figure.name}")
-        while id in self.specs:
+        while id in self.specs or id in self.places:
             id += "-"
         kinds: Mapping[str, Callable[[str, str, Figure], View]] = {
             "table": self.table,
@@ -196,8 +198,18 @@ class Drawing:
             else sheets.pages(self.files, probe, figure.data)
         )
         self.samples.mention(tuple(page["sample"] for page in body.get("pages", ()) if page["sample"] is not None))
-        said = f"{figure.title}: {figure.data['count']} tiles in {figure.data['columns']} columns."
+        if figure.data.get("places"):
+            self.pointed(id, probe, figure.data["places"])
+        tiles = f"{figure.data['count']} tiles in {figure.data['columns']} columns."
+        said = f"{figure.title}: {text(figure.data.get('alt') or tiles, longest=300)}"
         return View(id, figure.kind, figure.title, figure.caption, said, body=body)
+
+    def pointed(self, id: str, probe: str, data: Mapping[str, Json]) -> None:
+        """Where the images stand in a sheet, for the pointer: (m,3) position, left, top."""
+        found = self.files.array(probe, data["file"])
+        if found is not None:
+            self.samples.mention(found[:, 0].tolist())
+            self.places[id] = {"tile": int(data["tile"]), "boxes": charts.packed(found.ravel(), "int32")}
 
 
 def tile_size(data: Mapping[str, Json], pictures: list[Picture]) -> int:

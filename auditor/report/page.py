@@ -205,7 +205,8 @@ def page(folder: Path) -> str:
     }
     bodies = [env.select_template([f"probes/{c.id}.html", "section.html"]).render(section=c, **context) for c in chapters]
     script, library = engine.asset("app.js"), engine.plotly() if drawing.specs else ""
-    data = engine.inert({"charts": drawing.specs, "samples": samples.table(), "sprite": sprite_data(samples)})
+    about = {"samples": samples.table(), "sprite": sprite_data(samples)}
+    data = engine.inert({"charts": drawing.specs, "places": drawing.places, **about})
     return env.get_template("base.html").render(
         bodies=[Markup(body) for body in bodies],  # noqa: S704 - our own templates, escaped as they were rendered
         data=data,

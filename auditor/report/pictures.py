@@ -6,6 +6,7 @@ import base64
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
@@ -25,6 +26,16 @@ class Picture:
     uri: Markup
     width: int
     height: int
+
+
+@dataclass(frozen=True)
+class Link:
+    """A picture beside the page: where it lies relative to it, its sides in pixels, its size in bytes."""
+
+    href: str
+    width: int
+    height: int
+    bytes: int
 
 
 @dataclass
@@ -59,6 +70,15 @@ class Files:
         # The alphabet of base64 holds nothing that HTML would read, so the URI needs no escaping.
         uri = Markup(f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}")  # noqa: S704
         return Picture(uri, width, height)
+
+    def link(self, probe: str, file: str) -> Link | None:
+        """A picture that the page does not carry but names, None where the folder does not hold it."""
+        path = self.path(probe, file)
+        if path is None or path.suffix.lower() not in _TYPES:
+            return None
+        with Image.open(path) as image:
+            width, height = image.size
+        return Link(quote(path.relative_to(self.folder).as_posix()), width, height, path.stat().st_size)
 
     def array(self, probe: str, file: str) -> Array | None:
         """A .npy artifact, None where it is missing. Pickled arrays are refused by numpy."""

@@ -32,13 +32,26 @@ def common(data: Mapping[str, Json], picture: Picture) -> dict[str, Json]:
         "scale": data.get("scale", ""),
         "pixelated": bool(data.get("pixelated", min(high, wide) <= 32)),
         "width": picture.width * scale,
+        "full": None,
+        "legend": None,
     }
 
 
 def sheet(files: Files, probe: str, data: Mapping[str, Json]) -> dict[str, Json]:
     """The body of a sheet."""
     picture = held(files, probe, data["file"])
-    return {"picture": picture, **common(data, picture)}
+    full = files.link(probe, data["full"]) if data.get("full") else None
+    return {
+        "picture": picture,
+        **common(data, picture),
+        "full": full,
+        "legend": legend(files, probe, data["legend"]) if data.get("legend") else None,
+    }
+
+
+def legend(files: Files, probe: str, data: Mapping[str, Json]) -> dict[str, Json]:
+    """The colours of a sheet, from one end to the other."""
+    return {"picture": files.picture(probe, data["file"]), **{key: name(data[key]) for key in ("low", "high", "label")}}
 
 
 def pages(files: Files, probe: str, data: Mapping[str, Json]) -> dict[str, Json]:

@@ -194,6 +194,22 @@
     });
     img.addEventListener("mouseleave", hide);
   }
+  // Pictures of many images
+  for (const [id, spec] of Object.entries(data.places || {})) {
+    const img = document.getElementById(id), boxes = unpack(spec.boxes);
+    img.addEventListener("pointermove", (e) => {
+      const box = img.getBoundingClientRect(), scale = img.naturalWidth / box.width;
+      const x = (e.clientX - box.left) * scale, y = (e.clientY - box.top) * scale;
+      for (let i = boxes.length - 3; i >= 0; i -= 3) {
+        const left = boxes[i + 1], top = boxes[i + 2];
+        if (x < left || y < top || x >= left + spec.tile || y >= top + spec.tile) continue;
+        const s = sample(boxes[i]);
+        if (s) return show(e, [tile(s, 2), make("strong", "", s.name), pairs(words(s))]);
+      }
+      hide();
+    });
+    img.addEventListener("pointerleave", hide);
+  }
 
   // Navigation
   const links = [...document.querySelectorAll(".side a")];

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from auditor.methods.image_map import GROUND, OVERLAP, SIZES, arranged, corners, fitted, image_map, placed
+from auditor.methods.image_map import GROUND, OVERLAP, SIZES, arranged, corners, enlarged, filled, image_map, placed, places
 from auditor.types import Array
 
 
@@ -13,9 +13,10 @@ def coloured(i: int, tile: int) -> Array:
 
 def test_every_image_stands_at_its_place() -> None:
     layout = np.array([[0, 0], [10, 0], [10, 5], [4, 2.5]])
-    picture, tile, shown = image_map(layout, coloured, np.arange(4), side=600)
+    tile, shown = arranged(layout, np.arange(4), 600)
     assert tile == 112
     assert shown.tolist() == [0, 1, 2, 3]
+    picture = image_map(layout, shown, coloured, tile=tile, side=600)
     scale = (600 - tile) / 10
     for i, (x, y) in enumerate(layout):
         column, row = 300 + (x - 5) * scale, 300 - (y - 2.5) * scale  # y upwards
@@ -23,7 +24,22 @@ def test_every_image_stands_at_its_place() -> None:
     assert (picture[5, 5] == GROUND).all()
     values, counts = np.unique(picture[..., 0], return_counts=True)
     sizes = dict(zip(values.tolist(), counts.tolist(), strict=True))
-    assert all(sizes[i] == 20 * 28 * 4**2 for i in range(4))  # 28 px enlarged four times
+    assert all(sizes[i] == 112 * 80 for i in range(4))  # 28 x 20 px enlarged four times
+
+
+def test_a_larger_picture_shows_the_same_images_at_the_same_places() -> None:
+    layout = np.random.default_rng(4).normal(size=(60, 2))
+    _, shown = arranged(layout, np.arange(60))
+    small, large = (image_map(layout, shown, coloured, tile=round(0.05 * side), side=side) for side in (600, 1200))
+    for i in shown.tolist():
+        here, there = (np.argwhere(picture[..., 0] == i).mean(axis=0) for picture in (small, large))
+        np.testing.assert_allclose(here + 0.5, (there + 0.5) / 2, atol=1.5)
+
+
+def test_places_keep_the_proportions_and_turn_y_upwards() -> None:
+    found = places(np.array([[0, 0], [8, 0], [8, 4], [2, 1]], dtype=np.float32))
+    np.testing.assert_allclose(found, [[0.75, 0], [0.75, 1], [0.25, 1], [0.625, 0.25]])
+    np.testing.assert_array_equal(places(np.ones((3, 2))), np.full((3, 2), 0.5))
 
 
 def test_the_first_of_two_in_one_place_is_kept_and_none_is_moved() -> None:
@@ -63,13 +79,22 @@ def test_tiles_stay_inside() -> None:
     assert (corners(np.zeros((3, 2)), 28, 100) == 36).all()  # all in one place: the middle
 
 
-def test_small_pictures_are_enlarged_by_whole_numbers() -> None:
-    assert fitted(coloured(1, 60), 60).shape == (40, 56, 3)
-    assert fitted(coloured(1, 28), 28).shape == (20, 28, 3)
+def test_small_pictures_are_enlarged_to_fit_and_stand_in_the_middle() -> None:
+    assert enlarged(coloured(1, 60), 60).shape == (43, 60, 3)
+    assert enlarged(coloured(1, 28), 28).shape == (20, 28, 3)
+    sharp = enlarged(np.arange(12, dtype=np.uint8).reshape(2, 2, 3), 8)
+    np.testing.assert_array_equal(sharp[::4, ::4], np.arange(12).reshape(2, 2, 3))
+    assert (sharp[:4, :4] == sharp[0, 0]).all()
+    whole = filled(coloured(7, 28), 56)
+    assert whole.shape == (56, 56, 3)
+    assert (whole[8:48] == 7).all()
+    assert (whole[:8] == GROUND).all()
+    assert (whole[48:] == GROUND).all()
 
 
 @pytest.mark.parametrize("count", [30, 300])
 def test_it_is_the_same_twice(count: int) -> None:
     layout = np.random.default_rng(1).normal(size=(count, 2))
-    first, again = (image_map(layout, coloured, np.arange(count), side=500)[0] for _ in range(2))
+    tile, shown = arranged(layout, np.arange(count), 500)
+    first, again = (image_map(layout, shown, coloured, tile=tile, side=500) for _ in range(2))
     np.testing.assert_array_equal(first, again)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from auditor.ops.colour import diverging, overlay, sequential, thinned, three
+from auditor.ops.colour import diverging, overlay, reduced, sequential, thinned, three
 
 
 def test_sequential_runs_from_black_to_pale_and_clips() -> None:
@@ -31,3 +31,14 @@ def test_pictures() -> None:
     assert thinned(np.arange(600 * 300).reshape(600, 300)).shape == (200, 100)
     picture = np.full((2, 2, 3), 100, np.uint8)
     assert (overlay(picture, np.full((2, 2, 3), 200, np.uint8), weight=0.5) == 150).all()
+
+
+def test_a_reduced_picture_has_256_colours_and_stays_near_itself_on_average() -> None:
+    y, x = np.mgrid[:64, :64]
+    picture = np.stack([3 * x, 3 * y, 2 * x + y], axis=-1).astype(np.uint8)  # 4,096 colours
+    small = reduced(picture)
+    assert small.shape == picture.shape
+    assert len(np.unique(small.reshape(-1, 3), axis=0)) <= 256 < len(np.unique(picture.reshape(-1, 3), axis=0))
+    assert np.abs(small.astype(int) - picture).mean() < 8
+    blocks = [a.astype(float).reshape(8, 8, 8, 8, 3).mean(axis=(1, 3)) for a in (small, picture)]
+    assert np.abs(blocks[0] - blocks[1]).max() < 8  # dithered: areas keep their colour

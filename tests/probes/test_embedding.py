@@ -11,6 +11,8 @@ from sklearn.manifold import trustworthiness as reference
 from auditor.evidence.chosen import order
 from auditor.evidence.graph import graph
 from auditor.evidence.pca import pca
+from auditor.methods import grids
+from auditor.methods.image_map import GROUND, places
 from auditor.probe import Results, about
 from auditor.probes import embedding as module
 from auditor.probes.embedding import Embedding
@@ -107,12 +109,97 @@ def test_the_scatter_has_three_views_of_all_images(whole: tuple[Facts, Finding])
 
 def test_the_image_map_holds_the_images(whole: tuple[Facts, Finding]) -> None:
     _, found = whole
-    data, picture = figure(found, "map"), found.artifacts["map.jpg"]
-    assert picture.shape == (2000, 2000, 3)
-    assert picture.dtype == np.uint8
-    shown = int(data.caption.split()[0])
-    assert len(set(np.unique(picture)) - {238}) == shown
+    told = figure(found, "map-tsne")
+    shown = int(told.caption.split()[0])
     assert shown >= 36
+    assert f"The other {90 - shown} are left out" in told.caption
+    for file, side in ((told.data["file"], 1000), (told.data["full"], 2000)):
+        picture = found.artifacts[file]
+        assert picture.shape == (side, side, 3)
+        assert picture.dtype == np.uint8
+        assert len(set(np.unique(picture)) - {GROUND}) == shown
+
+
+@pytest.mark.parametrize("kind", ["map", "nearest", "one-to-one"])
+def test_what_stands_under_the_pointer_is_the_image_that_is_there(whole: tuple[Facts, Finding], kind: str) -> None:
+    """Every image of this world is of one grey, its position."""
+    _, found = whole
+    data = figure(found, f"{kind.replace('-', '_')}-tsne").data
+    picture, where, tile = found.artifacts[data["file"]], found.artifacts[data["places"]["file"]], data["places"]["tile"]
+    top = {(left + tile // 2, above + tile // 2): position for position, left, above in where.tolist()}
+    on_top = 0
+    for (x, y), position in top.items():
+        last = [p for p, left, above in where.tolist() if left <= x < left + tile and above <= y < above + tile][-1]
+        assert picture[y, x].tolist() == [last] * 3
+        on_top += last == position
+    assert on_top > 0.6 * len(top)
+
+
+def test_the_grids_show_what_they_say(whole: tuple[Facts, Finding]) -> None:
+    facts, found = whole
+    place = places(found.artifacts["tsne.npy"])
+    nearest, once = (found.artifacts[f"{kind}-tsne.npy"][:, 0].reshape(9, 9) for kind in ("nearest", "one-to-one"))
+    np.testing.assert_array_equal(nearest, grids.nearest_images(place, 9))
+    assert len(set(once.ravel().tolist())) == 81
+    sample = np.sort(facts.chosen(81))
+    assert sorted(once.ravel().tolist()) == sample.tolist()
+    assert np.bincount(facts.dataset.labels[once.ravel()]).tolist() == [27, 27, 27]
+    for kind, cells in (("nearest", nearest), ("one_to_one", once)):
+        kept = grids.kept_neighbours(cells, facts.features)
+        value = found.values[f"kept_neighbours.{kind}.tsne"]
+        assert value.value == pytest.approx(np.nanmean(kept.share))
+        assert value.n == np.isfinite(kept.share).sum()
+        np.testing.assert_allclose(found.columns[f"embedding.kept_neighbours.{kind}.tsne"][kept.images], kept.share)
+        caption = figure(found, f"{kind}-tsne").caption
+        assert (
+            f"{np.nanmean(kept.share):.1%} of an image's neighbours in the grid are as near in the features ({kept.chance:.1%} by chance)"
+            in caption
+        )
+        high = max(float(a.max()) for c in (nearest, once) for a in grids.seams(c, facts.features))
+        assert figure(found, f"{kind}-tsne").data["legend"]["high"] == f"{high:.3g}"
+    moved = found.values["grid_moves.one_to_one.tsne"]
+    assert moved.value == pytest.approx(grids.moves(once, place).mean())
+    assert (moved.unit, moved.n) == ("cells", 81)
+    own = {tuple(cell) for cell in np.minimum(np.floor(place * 9), 8).astype(int).tolist()}
+    told = figure(found, "nearest-tsne").caption
+    assert f"{len(set(nearest.ravel().tolist()))} of 90 images. {81 - len(own)} cells have no image of their own" in told
+    assert "A sample of 81 of the 90 images" in figure(found, "one_to_one-tsne").caption
+
+
+def test_kept_neighbours_of_a_map_by_brute_force(whole: tuple[Facts, Finding]) -> None:
+    facts, found = whole
+
+    def near(points: Array, i: int) -> set[int]:
+        return set([j for j in np.argsort(np.linalg.norm(points - points[i], axis=1), kind="stable").tolist() if j != i][:8])
+
+    for name in ("tsne", "umap", "pca"):
+        flat = found.artifacts[f"{name}.npy"].astype(float)
+        expected = [len(near(flat, i) & near(facts.features.astype(float), i)) / 8 for i in range(90)]
+        np.testing.assert_allclose(found.columns[f"embedding.kept_neighbours.{name}"], expected)
+        assert found.values[f"kept_neighbours.{name}"].value == pytest.approx(np.mean(expected))
+
+
+def test_the_table_repeats_the_figures(whole: tuple[Facts, Finding]) -> None:
+    _, found = whole
+    rows = {row["picture"]: row for row in figure(found, "compared").data["rows"]}
+    assert list(rows) == [
+        "features, all dimensions", "t-SNE", "UMAP", "PCA", "nearest-image grid of t-SNE", "one-to-one grid of t-SNE",
+    ]  # fmt: skip
+    assert rows["UMAP"]["trustworthiness"] == found.values["trustworthiness.umap"].value
+    assert rows["PCA"]["knn_accuracy"] == found.values["knn_accuracy_2d.pca"].value
+    assert rows["one-to-one grid of t-SNE"]["grid_moves"] == found.values["grid_moves.one_to_one.tsne"].value
+    assert rows["nearest-image grid of t-SNE"]["kept_neighbours"] == found.values["kept_neighbours.nearest.tsne"].value
+
+
+def test_other_maps_and_sizes_are_drawn_when_asked_for() -> None:
+    found = conclude(world(40), pictured="both", pixels=4000, cells=4)
+    assert found.artifacts["map-umap.png"].shape == (4000, 4000, 3)
+    assert len(np.unique(found.artifacts["nearest-tsne.png"].reshape(-1, 3), axis=0)) <= 256
+    assert found.artifacts["one-to-one-umap.npy"].shape == (16, 3)
+    assert {"kept_neighbours.nearest.umap", "kept_neighbours.one_to_one.tsne"} <= set(found.values)
+    alone = conclude(world(40), pictured="umap", pixels=1000)
+    assert "map-umap.png" in alone.artifacts
+    assert "map-tsne.png" not in alone.artifacts
 
 
 def test_the_curve_of_the_variance_is_cumulative(whole: tuple[Facts, Finding]) -> None:
@@ -156,7 +243,13 @@ def test_without_two_classes_there_is_no_accuracy(label: int) -> None:
     facts = world(30)
     facts.dataset.labels[:] = label
     found = conclude(facts)
-    assert set(found.values) == {"trustworthiness.tsne", "trustworthiness.umap", "trustworthiness.pca"}
+    assert {key.partition(".")[0] for key in found.values} == {"trustworthiness", "kept_neighbours", "grid_moves"}
+    assert [c["key"] for c in figure(found, "compared").data["columns"]] == [
+        "picture",
+        "trustworthiness",
+        "kept_neighbours",
+        "grid_moves",
+    ]
     assert any("knn_accuracy is left out" in note for note in found.notes)
 
 
@@ -206,5 +299,6 @@ def test_the_probe_explains_itself() -> None:
     told = about(Embedding)
     assert all((told.asks, told.formula, told.read, told.misleads))
     assert Embedding.id() == "embedding"
-    with pytest.raises(ValueError, match="perplexity"):
-        Embedding(perplexity=50)
+    for wrong in ({"perplexity": 50}, {"pictured": "pca"}, {"pixels": 3000}, {"cells": 2}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Embedding(**wrong)

@@ -194,7 +194,7 @@ ABOUT = About(
 
 
 def embedding() -> tuple[Section, dict[str, Array]]:
-    """A scatter of all samples in two views."""
+    """A scatter of all samples in two views, and a picture of nine of them that is linked in full size."""
     rng = np.random.default_rng(2)
     labels = np.arange(N) % len(CLASSES)
     angle = 2 * np.pi * labels / len(CLASSES)
@@ -214,11 +214,26 @@ def embedding() -> tuple[Section, dict[str, Array]]:
             "color": "label",
         },
     )
+    rows = [np.concatenate([photograph(3 * r + c, 90) for c in range(3)], 1) for r in range(3)]
+    files["grid.jpg"] = np.concatenate(rows, 0)
+    files["grid full.png"] = files["grid.jpg"].repeat(4, 0).repeat(4, 1)  # a name that must be quoted in a link
+    files["grid.npy"] = np.array([[i, 90 * (i % 3), 90 * (i // 3)] for i in range(9)], dtype=np.int32)
+    files["seams.png"] = np.arange(192, dtype=np.uint8)[None].repeat(12, 0)
+    grid = Figure(
+        "grid",
+        "sheet",
+        "Grid",
+        "Nine images.",
+        {
+            "file": "grid.jpg", "full": "grid full.png", "tile": [90, 90], "columns": 3, "count": 9, "scale": "", "alt": f"nine {HOSTILE[2]}",
+            "places": {"file": "grid.npy", "tile": 90}, "legend": {"file": "seams.png", "low": "0", "high": "7.5", "label": HOSTILE[0]},
+        },
+    )  # fmt: skip
     return Section(
         "embedding",
         "Embedding",
         "done",
-        figures=(scatter,),
+        figures=(scatter, grid),
         about=ABOUT,
         values={"trustworthiness": Value(0.941, "statistic", "", N, None, 0.93, 0.95, flags=("approximate: 90 neighbours",))},
     ), files

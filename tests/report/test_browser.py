@@ -88,6 +88,29 @@ def test_the_embedding_changes_its_view_and_shows_the_image_under_the_pointer(fo
     assert "Predicted" in seen.page.inner_text("#hover")
 
 
+def test_a_large_picture_opens_beside_the_page_and_tells_the_image_under_the_pointer(folder: Path, visit: Any) -> None:
+    seen = visit(folder / "index.html")
+    picture = seen.page.locator("#embedding img.sheet")
+    assert "7.5" in seen.page.inner_text("#embedding .legend")
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    for i in (0, 5, 7):
+        seen.page.mouse.move(box["x"] + box["width"] * (i % 3 + 0.5) / 3, box["y"] + box["height"] * (i // 3 + 0.5) / 3)
+        seen.page.wait_for_function(f"() => /000{i}.jpg/.test(document.getElementById('hover').textContent)")
+    seen.page.mouse.move(5, 5)
+    seen.page.wait_for_selector("#hover", state="hidden")
+    assert seen.outside() == [], "nothing is fetched before it is asked for"
+    full = (folder / "artifacts" / "embedding" / "grid full.png").resolve().as_uri()
+    for link in seen.page.locator("#embedding .drawn a[href*='full']").all():
+        assert link.evaluate("e => e.href") == full
+    with seen.context.expect_page() as opened:
+        picture.click()
+    opened.value.wait_for_load_state()
+    assert opened.value.url == full
+    assert opened.value.evaluate("document.images[0].naturalWidth") == 1080
+    assert seen.complaints == []
+
+
 @pytest.mark.parametrize("options", [{"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 800}}])
 def test_it_reads_in_the_dark_and_on_a_phone(folder: Path, visit: Any, options: dict[str, Any]) -> None:
     seen = visit(folder / "index.html", **options)

@@ -10,12 +10,13 @@ import numpy as np
 
 from auditor.bounds import proportion, statistic
 from auditor.methods.layout import lowered
-from auditor.methods.trustworthiness import NEIGHBOURS, most_neighbours, trustworthiness
+from auditor.methods.trustworthiness import NEIGHBOURS, most_neighbours, shared, trustworthiness
 from auditor.methods.votes import class_sizes, has_company, vote
 from auditor.ops.neighbours import knn
 from auditor.probe import Probe, Results
-from auditor.probes.embedding.figures import drawn
-from auditor.probes.embedding.sample import MAPS, Sample, chosen, layouts
+from auditor.probes.embedding.figures import compared, scatter, variance
+from auditor.probes.embedding.pictures import Pictured, pictured
+from auditor.probes.embedding.sample import MAPS, Sample, chosen, layouts, spread_out
 from auditor.types import Array, Finding, Json, Measure, Value
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ FEWEST = 10
 EXACT = 5_000
 """Images of which trustworthiness is worked out; beyond, of a seeded sample of them against all."""
 VOTERS = 10
+TOUCHING = 8
+"""Neighbours in a map whose place in the features is asked: as many as a cell of a grid has."""
+PIXELS = (1000, 2000, 4000)
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,17 @@ class Embedding(Probe):
     Formula: PCA, t-SNE and UMAP of the features that the head is given; the last two start from that PCA and share one exact
     graph of nearest neighbours. trustworthiness = 1 - 2 / (n k (2n - 3k - 1)) sum of max(0, r - k) over the k = 12 nearest of
     each point in the map, r their rank in the features. knn_accuracy = share of labelled images whose label the majority of
-    their 10 nearest others has: in the map (2d), and in the features (full).
-    Read: Clumps of one colour are classes that the model tells apart; images in a foreign clump are worth a look. Where
-    knn_accuracy_2d is far below knn_accuracy_full the map hides order that is there; below a trustworthiness of about 0.9 many
-    neighbours in the map are none.
+    their 10 nearest others has: in the map (2d), and in the features (full). kept_neighbours = share of an image's neighbours in
+    a picture (the 8 nearest in a map, those in touching cells of a grid) that are among its as many nearest by features.
+    Nearest-image grid: each cell shows the image whose place is nearest to its centre, so one can fill many cells (Karpathy's
+    program takes each image once, cell by cell, so its last cells get what is left). One-to-one grid: as many images as cells, a
+    sample, assigned with the least sum of squared moves. Seams: Euclidean distance of two cells' images in the features.
+    Read: Clumps of one colour are classes that the model tells apart; images in a foreign clump are worth a look. A bright seam
+    is a border that the flat picture hides. Where knn_accuracy_2d is far below knn_accuracy_full the map hides order that is
+    there; below a trustworthiness of about 0.9 many neighbours in the map are none.
     Misleads: Sizes of clumps and distances between them mean nothing in t-SNE, little in UMAP. Another seed or perplexity
-    gives another picture. Classes far apart do not prove that the model is right for the right reason.
+    gives another picture. Grids fill the empty ground: side by side there is not near, and a rim image can take many cells.
+    Classes far apart do not prove that the model is right for the right reason.
     """
 
     title: ClassVar[str] = "Embedding"
@@ -59,17 +68,39 @@ class Embedding(Probe):
             "knn_accuracy_2d", "10-NN accuracy in the map", "share", "higher", "Labels told by the nearest others in the map."
         ),
         Measure("knn_accuracy_full", "10-NN accuracy", "share", "higher", "Labels told by the nearest others in the features."),
+        Measure(
+            "kept_neighbours",
+            "Neighbours kept",
+            "share",
+            "higher",
+            "Neighbours in a picture that are as near by features.",
+        ),
+        Measure(
+            "grid_moves", "Moved for the grid", "cells", "lower", "How far the one-to-one grid moves an image from its place."
+        ),
     )
-    profiles: ClassVar[Mapping[str, Mapping[str, Json]]] = {"quick": {"most": 2_000}, "standard": {"most": 10_000}, "full": {}}
+    profiles: ClassVar[Mapping[str, Mapping[str, Json]]] = {
+        "quick": {"most": 2_000, "pixels": 1000}, "standard": {"most": 10_000}, "full": {},
+    }  # fmt: skip
 
     most: int = 20_000
     """Images that are laid out; of more, a sample in proportion to the classes."""
     perplexity: float = 30.0
     neighbours: int = 15
+    pictured: str = "tsne"
+    """The map that is drawn with its images: tsne, umap or both."""
+    cells: int = 32
+    """Most cells a side of a grid; fewer where there are fewer images than cells."""
+    pixels: int = 2000
+    """Side of the PNG to download, one a picture: 1000, 2000, or 4000 (in 256 colours)."""
 
     def __post_init__(self) -> None:
         if not (self.most >= FEWEST and 1 <= self.perplexity <= 30 and 2 <= self.neighbours <= 90):
             raise ValueError(f"expected most >= {FEWEST}, perplexity from 1 to 30 and neighbours from 2 to 90")
+        if self.pictured not in ("tsne", "umap", "both"):
+            raise ValueError(f"expected pictured tsne, umap or both, got {self.pictured!r}")
+        if self.pixels not in PIXELS or not 3 <= self.cells <= 64:
+            raise ValueError(f"expected pixels 1000, 2000 or 4000 and cells from 3 to 64, got {self.pixels} and {self.cells}")
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Arithmetic on the features."""
@@ -84,24 +115,21 @@ class Embedding(Probe):
         sample = chosen(evidence, self.most)
         maps = layouts(sample, perplexity=self.perplexity, neighbours=self.neighbours, seed=evidence.seed)
         near = {name: knn(flat, NEIGHBOURS)[0] for name, flat in maps.items()}
-        trusted = trust(sample, near, evidence)
-        voted = votes(sample, maps, near, evidence)
-        figures, artifacts = drawn(evidence, sample, maps)
+        parts = [trust(sample, near, evidence), votes(sample, maps, near, evidence), kept(sample, near, evidence)]
+        chart, artifacts = scatter(sample, maps)
+        for name in ("tsne", "umap") if self.pictured == "both" else (self.pictured,):
+            of = Pictured(evidence, sample, name, maps[name], self.pixels)
+            parts.append(pictured(of, cells=self.cells))
+        values = {name: value for part in parts for name, value in part.values.items()}
+        figures = [chart, compared(values), *(figure for part in parts for figure in part.figures), variance(evidence)]
         return Finding(
             "done",
-            values={**trusted.values, **voted.values},
-            figures=figures,
-            notes=notes(self, sample, {**trusted.values, **voted.values}, count) + voted.notes,
-            artifacts=artifacts,
-            columns={**trusted.columns, **voted.columns},
+            values=values,
+            figures=tuple(figures),
+            notes=notes(self, sample, values, count) + tuple(note for part in parts for note in part.notes),
+            artifacts=artifacts | {name: array for part in parts for name, array in part.artifacts.items()},
+            columns={name: column for part in parts for name, column in part.columns.items()},
         )
-
-
-def spread_out(values: Array, positions: Array, count: int) -> Array:
-    """(N,) float64: `values` at `positions`, NaN elsewhere."""
-    column = np.full(count, np.nan)
-    column[positions] = values
-    return column
 
 
 def trust(sample: Sample, near: Mapping[str, Array], evidence: Evidence) -> Finding:
@@ -146,6 +174,18 @@ def votes(sample: Sample, maps: Mapping[str, Array], near: Mapping[str, Array], 
     left = int(np.sum(labels >= 0)) - len(known)
     told = (f"Images that are the only one of their class do not count in knn_accuracy: {left}.",) if left else ()
     return Finding("done", values=values, columns=columns, notes=told)
+
+
+def kept(sample: Sample, near: Mapping[str, Array], evidence: Evidence) -> Finding:
+    """How many neighbours in each map are neighbours in the features. `near`: (M,12) neighbours in each map."""
+    k = min(TOUCHING, len(sample.positions) - 1)
+    values, columns = {}, {}
+    for name, indices in near.items():
+        key = f"embedding.kept_neighbours.{name}"
+        share = shared(indices[:, :k], sample.graph.indices[:, :k])
+        columns[key] = spread_out(share, sample.positions, len(evidence.dataset))
+        values[f"kept_neighbours.{name}"] = statistic("mean", {key: columns[key]}, unit="share", seed=evidence.seed)
+    return Finding("done", values=values, columns=columns)
 
 
 def notes(probe: Embedding, sample: Sample, values: Mapping[str, Value], count: int) -> tuple[str, ...]:

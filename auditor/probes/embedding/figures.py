@@ -1,4 +1,4 @@
-"""The scatter, the image map, the curve of the variance."""
+"""The scatter, the table of the maps, the curve of the variance."""
 
 from __future__ import annotations
 
@@ -7,46 +7,51 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from auditor.methods.image_map import image_map
-from auditor.ops.thumbnail import thumbnail
-from auditor.probes.embedding.sample import MAPS, Sample
-from auditor.types import Array, Figure
+from auditor.probes.embedding.sample import GRIDS, MAPS, Sample
+from auditor.types import Array, Figure, Json, Value
 
 if TYPE_CHECKING:
     from auditor.evidence import Evidence
 
+COLUMNS = (
+    ("trustworthiness", "trustworthiness", "number"),
+    ("kept_neighbours", "neighbours kept", "percent"),
+    ("knn_accuracy", "10-NN accuracy", "percent"),
+    ("grid_moves", "moved by, in cells", "number"),
+)
 
-def drawn(evidence: Evidence, sample: Sample, maps: Mapping[str, Array]) -> tuple[tuple[Figure, ...], dict[str, Array]]:
-    """The scatter, the image map, the curve of the variance."""
+
+def scatter(sample: Sample, maps: Mapping[str, Array]) -> tuple[Figure, dict[str, Array]]:
+    """All maps as points."""
     artifacts: dict[str, Array] = {f"{name}.npy": flat for name, flat in maps.items()}
     positions = None
     if not sample.whole:
         positions, artifacts["positions.npy"] = "positions.npy", sample.positions
     views = [{"name": MAPS[name], "file": f"{name}.npy"} for name in maps]
-    scatter = Figure(
-        "scatter", "scatter", "The data in two dimensions", "Each dot is an image; hover to see it.",
-        {"views": views, "positions": positions, "color": "label"},
-    )  # fmt: skip
-    picture, artifacts["map.jpg"] = pictured(evidence, sample, maps["tsne"])
-    return (scatter, picture, variance(evidence)), artifacts
+    data = {"views": views, "positions": positions, "color": "label"}
+    return Figure("scatter", "scatter", "The data in two dimensions", "Each dot is an image; hover to see it.", data), artifacts
 
 
-def pictured(evidence: Evidence, sample: Sample, flat: Array) -> tuple[Figure, Array]:
-    """The image map of t-SNE."""
-    place = {int(position): i for i, position in enumerate(sample.positions)}
-    order = np.array([place[p] for p in evidence.chosen(len(evidence.dataset)).tolist() if p in place])
+def compared(values: Mapping[str, Value]) -> Figure:
+    """What each picture keeps of the features, one row a picture."""
 
-    def small(i: int, tile: int) -> Array:
-        return thumbnail(evidence.dataset.pixels([int(sample.positions[i])])[0], tile)
+    def row(title: str, scope: str, accuracy: str) -> dict[str, Json]:
+        keys = {key: f"{key}.{scope}" for key, _, _ in COLUMNS} | {"knn_accuracy": accuracy}
+        return {"picture": title} | {key: values[name].value if name in values else None for key, name in keys.items()}
 
-    picture, tile, shown = image_map(flat, small, order)
-    caption = (
-        f"{len(shown):,} of {len(flat):,} images at their places in the t-SNE map, {tile} px each, none moved; the others would "
-        "cover these. Click it for its full size, then scroll."
-    )
-    side = len(picture)
-    data = {"file": "map.jpg", "tile": [side, side], "columns": 1, "count": 1, "scale": "as the model sees them, reduced"}
-    return Figure("map", "sheet", "Image map", caption, data), picture
+    rows = [row("features, all dimensions", "full", "knn_accuracy_full")] if "knn_accuracy_full" in values else []
+    rows += [row(title, name, f"knn_accuracy_2d.{name}") for name, title in MAPS.items()]
+    rows += [
+        row(f"{GRIDS[kind]} of {MAPS[name]}", f"{kind}.{name}", "")
+        for name in MAPS
+        for kind in GRIDS
+        if f"kept_neighbours.{kind}.{name}" in values
+    ]
+    columns = [{"key": "picture", "label": "picture", "format": "text"}]
+    shown = [(key, label, form) for key, label, form in COLUMNS if any(r[key] is not None for r in rows)]
+    columns += [{"key": key, "label": label, "format": form} for key, label, form in shown]
+    caption = "Two dimensions cannot hold what many do: how much each picture keeps. Intervals stand in the figures above."
+    return Figure("compared", "table", "What each picture keeps", caption, {"columns": columns, "rows": rows})
 
 
 def variance(evidence: Evidence) -> Figure:
