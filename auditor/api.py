@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import nn
 from auditor import folder as folders
 from auditor.config import Settings, load_config
 from auditor.dataset import Dataset, first_shape, open_dataset
+from auditor.dataset.training import open_training
 from auditor.errors import ConfigError
 from auditor.gate import require_known
 from auditor.job import Job, execute
@@ -170,6 +172,7 @@ def run(
     *,
     preprocess: Preprocess | Callable[..., Any] | None = None,
     probes: str | Sequence[str | Probe] | None = None,
+    train: Any = None,
     out: str | Path = "reports/audit",
     config: str | Path | Mapping[str, Any] | Settings | None = None,
     profile: str = "standard",
@@ -181,6 +184,8 @@ def run(
 
     `model`: what `--model` takes, or any nn.Module with a Preprocess (or one as its attribute `preprocess`).
     `data`: what `--data` takes, (images, labels) arrays, or a torch Dataset of (image, label).
+    `train`: what the model was trained on, given as `data` is ([data] train of the configuration where None): leaks are
+    looked for.
     `probes`: ids or Probe objects; all of the profile where None. `config`: audit.toml as a path or a mapping.
     Options: weights, model_args, task, classes_file, label_map, depth16, device, seed, batch, work.
 
@@ -198,12 +203,13 @@ def run(
     target = model if isinstance(model, Target) else open_target(model, preprocess, data, options)
     try:
         dataset = open_data(target, data, options, progress)
+        train = settings.data.train if train is None else train
+        learnt = None if train is None else open_train(target, dataset, train, options, progress)
         plan = make_plan(
             target, chosen, profile=profile, seed=options.get("seed", 0), batch=options.get("batch"), left_out=left_out
         )
-        return run_job(
-            Job(target, dataset, chosen, plan, out.name), out, settings, options.get("work"), progress=progress, force=force
-        )
+        job = Job(target, dataset, chosen, plan, out.name, learnt)
+        return run_job(job, out, settings, options.get("work"), progress=progress, force=force)
     finally:
         if not isinstance(model, Target):
             target.restore()
@@ -233,14 +239,24 @@ def open_target(model: str | nn.Module, preprocess: Any, data: Any, options: Map
 
 
 def open_data(target: Target, data: Any, options: Mapping[str, Any], progress: Progress = silent) -> Dataset:
-    """The data set of `run`'s options, its labels met with the target's classes."""
-    names = ("classes_file", "label_map", "depth16")
-    return open_dataset(
-        data,
-        preprocess=target.preprocess,
-        outputs=target.outputs,
-        names=target.classes,
-        work=work_folder(options.get("work")) / "images",
-        progress=lambda done, total: progress("images", done, total),
-        **{name: options[name] for name in names if options.get(name) is not None},
-    )
+    """The data set of `run`'s options, its labels met with the target's classes; without logits they are classes of their own."""
+    opened = opener(target, data, options, lambda done, total: progress("images", done, total))
+    return opened(outputs=target.outputs, names=target.classes if target.outputs else None, **labels_of(options))
+
+
+def open_train(target: Target, dataset: Dataset, train: Any, options: Mapping[str, Any], progress: Progress = silent) -> Dataset:
+    """The training set of `run`, prepared as `dataset` is; see `open_training`."""
+    names = dataset.classes if target.outputs else None  # what has met by position meets by name from there on
+    opened = opener(target, train, options, lambda done, total: progress("train images", done, total))
+    return open_training(opened, dataset, outputs=target.outputs, names=names or None, **labels_of(options))
+
+
+def labels_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that say how labels meet classes."""
+    return {name: options[name] for name in ("classes_file", "label_map") if options.get(name) is not None}
+
+
+def opener(target: Target, data: Any, options: Mapping[str, Any], progress: Callable[[int, int], None]) -> Callable[..., Dataset]:
+    """`open_dataset` of `data` with all but the meeting of its labels, decoded as the target's preprocessing asks."""
+    work, depth16 = work_folder(options.get("work")) / "images", options.get("depth16") or "full"
+    return partial(open_dataset, data, preprocess=target.preprocess, work=work, depth16=depth16, progress=progress)

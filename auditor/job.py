@@ -16,7 +16,7 @@ import torch
 from auditor import plan as planning
 from auditor.dataset import Dataset
 from auditor.errors import AuditError, ConfigError, ContractError, TargetError
-from auditor.evidence import Evidence, Outputs
+from auditor.evidence import Evidence, Features, Outputs, Training
 from auditor.plan import Plan
 from auditor.probe import Probe, Results, about
 from auditor.samples import sample_index, sample_pictures, sample_table
@@ -25,7 +25,7 @@ from auditor.stream import Progress, run_pass, run_study, silent
 from auditor.target import Target
 from auditor.types import SCHEMA_VERSION, AuditRecord, Finding, Section
 
-OUTPUTS = "outputs"
+OUTPUTS, TRAIN = "outputs", "train"
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,20 @@ class Job:
     probes: Sequence[Probe]
     plan: Plan
     name: str
+    train: Dataset | None = None
+    """What the model was trained on, to be looked through for leaks."""
+
+    @property
+    def train_digest(self) -> str:
+        """ "" without a training set."""
+        return "" if self.train is None else self.train.digest
 
     def key(self) -> str:
         """Names the work by content."""
         preprocess = getattr(self.target.preprocess, "digest", "")
         digest = preprocess() if callable(preprocess) else preprocess
-        return planning.run_key(f"{self.target.digest}:{self.target.task}:{digest}", self.dataset.digest, self.plan)
+        model = f"{self.target.digest}:{self.target.task}:{digest}"
+        return planning.run_key(model, self.dataset.digest, self.plan, self.train_digest)
 
 
 def unmet(probe: Probe, target: Target, dataset: Dataset) -> str | None:
@@ -99,7 +107,8 @@ def collect(
     findings.update({name: failure(trace) for name, trace in broken.items()})
     outputs = merged[OUTPUTS]
     assert isinstance(outputs, Outputs)
-    evidence = Evidence(dataset, outputs, seed=job.plan.seed)
+    train = training(job, work, progress=progress) if any(probe.reads_train for probe in active) else None
+    evidence = Evidence(dataset, outputs, seed=job.plan.seed, train=train)
     costs: dict[str, dict[str, float]] = {}
     for probe in active:
         name = probe.id()
@@ -121,6 +130,16 @@ def collect(
             findings[name] = failure(traceback.format_exc())
         progress(name, 1, 1)
     return findings, evidence, costs
+
+
+def training(job: Job, work: Path, *, progress: Progress = silent) -> Training | None:
+    """The features of the training set, by a pass of its own that resumes as the first one does."""
+    if job.train is None:
+        return None
+    merged, broken = run_pass(job.target, job.train, {TRAIN: Features()}, job.plan, work, what=TRAIN, progress=progress)
+    if broken:
+        raise AuditError(f"the pass over the training data failed: {broken[TRAIN].strip().splitlines()[-1]}")
+    return Training(job.train, merged[TRAIN].save()["features"])
 
 
 def looks(probes: Sequence[Probe], target: Target, findings: dict[str, Finding]) -> dict[str, Outputs]:
@@ -162,7 +181,7 @@ def write(
         schema_version=SCHEMA_VERSION,
         name=job.name,
         provenance=provenance(job),
-        dataset=job.dataset.ledger,
+        dataset=job.dataset.ledger if job.train is None else {**job.dataset.ledger, "train": job.train.ledger},
         plan=dataclasses.asdict(job.plan) | {"digest": job.plan.digest()},
         catalogue={name: probe.measures for name, probe in by_id.items()},
         sections=sections,
@@ -210,6 +229,7 @@ def provenance(job: Job) -> dict[str, object]:
         },
         "preprocess": describe(),
         "dataset_digest": job.dataset.digest,
+        **({"train_digest": job.train_digest} if job.train is not None else {}),
         "versions": planning.versions(),
         "sources": planning.sources_digest(),
     }

@@ -62,11 +62,12 @@ def sources_digest() -> str:
     return digest.hexdigest()
 
 
-def run_key(target_digest: str, dataset_digest: str, plan: Plan) -> str:
-    """What names a run's work: model, data, plan, program and libraries, by content."""
+def run_key(target_digest: str, dataset_digest: str, plan: Plan, train_digest: str = "") -> str:
+    """What names a run's work: model, data, training data ("" without), plan, program and libraries, by content."""
     parts = {
         "target": target_digest,
         "dataset": dataset_digest,
+        "train": train_digest,
         "plan": plan.digest(),
         "sources": sources_digest(),
         "versions": versions(),

@@ -54,6 +54,8 @@ class Probe(ABC):
     measures: ClassVar[tuple[Measure, ...]]
     needs: ClassVar[Needs] = Needs()
     reads: ClassVar[tuple[str, ...]] = ()
+    reads_train: ClassVar[bool] = False
+    """Whether it reads the features of a training set, where one is given: only then they are taken."""
     profiles: ClassVar[Mapping[str, Mapping[str, Json] | None]] = {}
     """Parameters that a profile sets: {"quick": {"images": 16}, ...}; a profile that maps to None leaves the probe out."""
 

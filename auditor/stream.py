@@ -50,15 +50,22 @@ def look_at(target: Target, dataset: Dataset, positions: range, folds: Mapping[s
 
 
 def run_pass(
-    target: Target, dataset: Dataset, folds: Mapping[str, Fold], plan: Plan, work: Path, *, progress: Progress = silent
+    target: Target,
+    dataset: Dataset,
+    folds: Mapping[str, Fold],
+    plan: Plan,
+    work: Path,
+    *,
+    what: str = "pass",
+    progress: Progress = silent,
 ) -> tuple[dict[str, Fold], dict[str, str]]:
     """Every sample exactly once through the model, shown to all folds.
 
-    Returns the merged folds, and fold name -> traceback of those that raised. Goes on from the checkpoint in `work`.
+    Returns the merged folds, and fold name -> traceback of those that raised. Goes on from the checkpoint of `what` in `work`.
     """
     empty = dict(folds)
     merged = {name: copy.deepcopy(fold) for name, fold in empty.items()}
-    checkpoint = Checkpoint(work / "pass.npz").read()
+    checkpoint = Checkpoint(work / f"{what}.npz").read()
     failed: dict[str, str] = dict(checkpoint.facts.get("failed", {}))
     for name, state in checkpoint.states.items():
         merged[name].load(state)
@@ -81,7 +88,7 @@ def run_pass(
                 if name not in failed:
                     merged[name].merge(fold)
             done = index + 1
-            progress("pass", todo[index][1].stop, len(dataset))
+            progress(what, todo[index][1].stop, len(dataset))
             if checkpoint.due():
                 save()
     finally:

@@ -152,7 +152,8 @@ class AuditRecord:
     provenance: Mapping[str, Json]
     """model {source, digest, parameters, task, classes...}, preprocess, versions, plan digest."""
     dataset: Mapping[str, Json]
-    """The ledger: listed, ok, normalised, quarantined, coverage, entries, classes, label_rule, notes."""
+    """The ledger: listed, ok, normalised, quarantined, coverage, entries, classes, label_rule, notes; `train`: that of the
+    training set, where one was given."""
     plan: Mapping[str, Json]
     catalogue: Mapping[str, tuple[Measure, ...]]
     """Probe id -> the measures it promises."""

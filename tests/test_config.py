@@ -94,7 +94,7 @@ def test_a_mapping_may_hold_tuples_and_paths() -> None:
         ({"gatee": {}}, ["the file has no key 'gatee'", "did you mean 'gate'?", "target, data, probes"]),
         ({"gate": {"ruless": []}}, ["[gate] has no key 'ruless'", "'rules'", "confidence, decide, coverage"]),
         ({"target": {"modl": "x"}}, ["[target] has no key 'modl'", "'model'", "interpolation"]),
-        ({"data": {"group": "x"}}, ["[data] has no key 'group'", "path, label_map, depth16"]),
+        ({"data": {"group": "x"}}, ["[data] has no key 'group'", "path, train, label_map, depth16"]),
         ({"report": {"images": "all"}}, ["[report] has no key 'images'"]),
         (ruled(atleast=0.5), ["[[gate.rules]] number 1 has no key 'atleast'", "'at_least'", "on_inconclusive"]),
         (ruled(at_least=0.5, no_worse_than_baseline_by=0.1), ["no_worse_than_baseline_by"]),

@@ -64,6 +64,9 @@ Model = Annotated[
 Data = Annotated[
     str | None, typer.Option(help="folder of class folders, manifest.csv, images.npz, folder of images, package.module:factory")
 ]
+Train = Annotated[
+    str | None, typer.Option(help="what the model was trained on, to look for leaks into --data; takes what --data takes")
+]
 Config = Annotated[
     Path | None, typer.Option("--config", "--policy", help="audit.toml (the one in this folder where there is one)")
 ]
@@ -94,6 +97,7 @@ Batch = Annotated[int | None, typer.Option(help="images a forward pass (a functi
 def run(
     model: Model = None,
     data: Data = None,
+    train: Train = None,
     config: Config = None,
     weights: Weights = None,
     model_arg: ModelArgs = None,
@@ -126,6 +130,7 @@ def run(
 def plan(
     model: Model = None,
     data: Data = None,
+    train: Train = None,
     config: Config = None,
     weights: Weights = None,
     model_arg: ModelArgs = None,

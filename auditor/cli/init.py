@@ -29,6 +29,7 @@ DEFAULT = """\
 
 [data]
 # path = "photos/val"                 # a folder of class folders, manifest.csv, images.npz, loose images, or a factory
+# train = "photos/train"              # what the model was trained on: `neighbours` looks for leaks into the data
 # label_map = "labels.csv"            # label of the data -> class of the model
 # depth16 = "full"                    # 16-bit images: full, minmax or max=N
 

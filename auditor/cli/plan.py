@@ -30,6 +30,7 @@ def print_plan(job: Job, asked: Collection[str] = ()) -> None:
     forward, gradient = bare_seconds(target, job)
     whole = forward * len(dataset)
     print(f"pass    {len(dataset)} images in batches of {job.plan.batch}: {lasts(whole)} at {forward * 1000:.1f} ms an image")
+    whole += train_line(job, forward)
     for probe in job.probes:
         reason = unmet(probe, target, dataset)
         cost = probe.cost(target, dataset)
@@ -41,6 +42,21 @@ def print_plan(job: Job, asked: Collection[str] = ()) -> None:
         ruled = "; a rule asks for it, so the audit will be incomplete" if name in asked else ""
         print(f"        {name} left out: {reason}{ruled}")
     print(f"        {lasts(whole)} with the model in all; a gradient takes {gradient * 1000:.1f} ms an image")
+
+
+def train_line(job: Job, forward: float) -> float:
+    """Tell of the training set, and return the seconds that its pass takes."""
+    if job.train is None:
+        return 0.0
+    ledger = job.train.ledger
+    parts = " + ".join(f"{ledger[name]} {name}" for name in ("ok", "normalised", "quarantined"))
+    readers = [probe.id() for probe in job.probes if probe.reads_train and unmet(probe, job.target, job.dataset) is None]
+    seconds = forward * len(job.train) if readers else 0.0
+    what = f"features for {', '.join(readers)}: {lasts(seconds)}" if readers else "no probe that is asked for reads it"
+    print(f"train   {ledger['listed']} listed = {parts}; {what}")
+    for warning in ledger.get("warnings", []):
+        print(f"        {warning}")
+    return seconds
 
 
 def lasts(seconds: float) -> str:

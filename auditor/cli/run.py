@@ -25,6 +25,7 @@ class Request:
 
     model: str | None = None
     data: str | None = None
+    train: str | None = None
     config: Path | None = None
     weights: Path | None = None
     model_arg: list[str] | None = None
@@ -179,9 +180,10 @@ def prepare(request: Request, settings: Settings, bars: Bars) -> Job:
     }
     target = api.open_target(str(request.model), given_preprocess(request), str(request.data), options)
     dataset = api.open_data(target, str(request.data), options, bars)
+    train = None if request.train is None else api.open_train(target, dataset, request.train, options, bars)
     plan = api.make_plan(target, probes, profile=request.profile, seed=request.seed, batch=request.batch, left_out=left_out)
     out = request.out or Path("reports") / default_name(str(request.model))
-    return Job(target, dataset, probes, plan, out.name)
+    return Job(target, dataset, probes, plan, out.name, train)
 
 
 def default_name(model: str) -> str:

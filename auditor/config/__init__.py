@@ -62,6 +62,7 @@ class DataSettings(Strict):
     """[data]: the images and their labels."""
 
     path: str | None = None
+    train: str | None = None
     label_map: str | None = None
     depth16: str | None = Field(default=None, pattern=r"^(full|minmax|max=[1-9][0-9]*)$", description="full, minmax or max=N")
 

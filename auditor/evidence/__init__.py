@@ -12,17 +12,20 @@ from auditor.evidence.chosen import order
 from auditor.evidence.graph import Graph, graph
 from auditor.evidence.pca import Pca, pca
 from auditor.evidence.predictions import Outputs, Predictions
+from auditor.evidence.training import Features, Training
 from auditor.types import Array
 
-__all__ = ["Asked", "Evidence", "Graph", "Outputs", "Pca", "Predictions", "asked"]
+__all__ = ["Asked", "Evidence", "Features", "Graph", "Outputs", "Pca", "Predictions", "Training", "asked"]
 
 
 class Evidence:
     """What the pass brought, and what follows from it by arithmetic. N samples, D features, K classes."""
 
-    def __init__(self, dataset: Dataset, outputs: Outputs, *, seed: int) -> None:
+    def __init__(self, dataset: Dataset, outputs: Outputs, *, seed: int, train: Training | None = None) -> None:
         self.dataset = dataset
         self.seed = seed
+        self.train = train
+        """The training set; None where none was given, or no probe of this audit reads it."""
         state = outputs.save()
         self.features: Array = state["features"]
         """(N,D) float32: what the classifier head is given."""

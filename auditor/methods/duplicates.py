@@ -1,7 +1,8 @@
-"""Near duplicates: features AND pixels must agree. N samples."""
+"""Near duplicates, within a set and across two: features AND pixels must agree. N samples."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ SCALE_NEIGHBOUR = 10
 CONTRAST = 0.1
 """Share of an image's own contrast that the difference may have: what is nearly blank is not all alike."""
 BLOCK = 4096
+Thumbnails = Callable[[Array], Array]
+"""Positions (n,) -> (n,...) thumbnails."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,9 @@ class Pairs:
     """P pairs of images."""
 
     left: Array
-    """(P,) int64, each below its `right`; sorted by pixel difference, then left, then right."""
+    """(P,) int64; within one set each is below its `right`. Sorted by pixel difference, then left, then right."""
     right: Array
+    """(P,) int64: across two sets, of the other one."""
     distance: Array
     """(P,) feature distance, in medians of the distance to the 10th neighbour."""
     difference: Array
@@ -50,18 +54,46 @@ def near_duplicates(indices: Array, distances: Array, thumbs: Array, *, share: f
     most a tenth of the contrast (mean absolute deviation from the mean) of either.
     """
     left, right, apart = candidates(indices, distances, share)
-    flat = thumbs.reshape(len(thumbs), -1)
-    difference, contrast = np.zeros(len(left)), np.zeros(len(flat))
-    for at in range(0, len(flat), BLOCK):
-        block = flat[at : at + BLOCK].astype(np.float64)
-        contrast[at : at + BLOCK] = np.abs(block - block.mean(axis=1, keepdims=True)).mean(axis=1)
+    return confirmed(left, right, apart, thumbs, thumbs, pixels=pixels)
+
+
+def copies(
+    indices: Array, distances: Array, unit: float, mine: Thumbnails, theirs: Thumbnails, *, share: float, pixels: float
+) -> Pairs:
+    """Pairs across two sets by the same rule. `indices`, `distances` (N,k): the nearest of the other set; `unit`: the yardstick.
+
+    `mine` and `theirs` give the thumbnails of positions in either set; only those of candidates are asked for.
+    """
+    left, places = np.nonzero(distances <= share * unit)
+    right, apart = indices[left, places], distances[left, places].astype(np.float64)
+    apart = np.divide(apart, unit, out=np.zeros_like(apart), where=unit > 0)
+    if not len(left):
+        return Pairs(left, right, apart, apart)
+    (own, at), (other, there) = (np.unique(ends, return_inverse=True) for ends in (left, right))
+    found = confirmed(at, there, apart, mine(own), theirs(other), pixels=pixels)
+    return Pairs(own[found.left], other[found.right], found.distance, found.difference)
+
+
+def confirmed(left: Array, right: Array, apart: Array, thumbs: Array, others: Array, *, pixels: float) -> Pairs:
+    """Those of the pairs (P,) of `thumbs` (N,...) and `others` (M,...) whose pixels agree."""
+    one, two = thumbs.reshape(len(thumbs), -1), others.reshape(len(others), -1)
+    difference = np.zeros(len(left))
     for at in range(0, len(left), BLOCK):
         i, j = left[at : at + BLOCK], right[at : at + BLOCK]
-        difference[at : at + BLOCK] = np.abs(flat[i].astype(np.float64) - flat[j]).mean(axis=1)
-    confirmed = (difference <= pixels) & (difference <= CONTRAST * np.minimum(contrast[left], contrast[right]))
+        difference[at : at + BLOCK] = np.abs(one[i].astype(np.float64) - two[j]).mean(axis=1)
+    least = np.minimum(contrast(one)[left], contrast(two)[right])
     order = np.lexsort((right, left, difference))
-    order = order[confirmed[order]]
+    order = order[((difference <= pixels) & (difference <= CONTRAST * least))[order]]
     return Pairs(left[order], right[order], apart[order], difference[order])
+
+
+def contrast(flat: Array) -> Array:
+    """(N,) mean absolute deviation of each row of (N,F) from its mean."""
+    found = np.zeros(len(flat))
+    for at in range(0, len(flat), BLOCK):
+        block = flat[at : at + BLOCK].astype(np.float64)
+        found[at : at + BLOCK] = np.abs(block - block.mean(axis=1, keepdims=True)).mean(axis=1)
+    return found
 
 
 def families(pairs: Pairs, count: int) -> Array:

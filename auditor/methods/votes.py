@@ -39,6 +39,11 @@ def ceiling(labels: Array, k: int) -> float:
     return float(np.mean(np.minimum(sizes - 1, k) / k)) if len(sizes) else float("nan")
 
 
+def occurrences(indices: Array) -> Array:
+    """(N,) how many of the others have each sample among their k nearest `indices` (N,k) (Radovanovic 2010)."""
+    return np.bincount(indices.ravel(), minlength=len(indices))
+
+
 def vote(indices: Array, labels: Array) -> Array:
     """(n,) majority label among the neighbours `indices` (n,k), k >= 1, nearest first; in a draw the nearest decides."""
     near = labels[indices]

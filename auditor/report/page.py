@@ -138,6 +138,9 @@ def warnings(record: AuditRecord, verdict: Verdict) -> tuple[str, ...]:
         told.append(f"Labels meet logits by this rule: {ledger['label_rule']}.")
     if ledger.get("quarantined"):
         told.append(f"{ledger['quarantined']:,} of {ledger.get('listed', 0):,} listed images could not be used (see the ledger).")
+    learnt = ledger.get("train")
+    if isinstance(learnt, Mapping):
+        told += [f"Training data: {warning}." for warning in learnt.get("warnings") or ()]
     model = record.provenance.get("model")
     for source in (
         ledger.get("warnings"),

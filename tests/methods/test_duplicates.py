@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from auditor.methods.duplicates import candidates, families, near_duplicates, yardstick
-from auditor.ops.neighbours import knn
+from auditor.methods.duplicates import candidates, copies, families, near_duplicates, yardstick
+from auditor.ops.neighbours import across, knn
 from auditor.types import Array
 
 
@@ -62,3 +62,53 @@ def test_no_pair_makes_no_family() -> None:
     thumbs = np.random.default_rng(3).uniform(0, 255, (6, 4, 4, 1))
     found = near_duplicates(*knn(np.random.default_rng(4).normal(size=(6, 3)), 5), thumbs, share=0.5, pixels=2.0)
     assert families(found, 6).tolist() == [-1] * 6
+
+
+def test_copies_across_two_sets_by_brute_force() -> None:
+    rng = np.random.default_rng(5)
+    features, others = rng.normal(size=(40, 8)), rng.normal(size=(70, 8))
+    thumbs, theirs = rng.uniform(0, 255, (40, 8, 8, 3)), rng.uniform(0, 255, (70, 8, 8, 3))
+    for own, copy, moved, light in (
+        (3, 11, 0.0, 0.0),
+        (4, 60, 0.02, 1.5),
+        (4, 61, 0.02, 0.5),
+        (7, 5, 0.02, 9.0),
+        (9, 6, 5.0, 0.0),
+    ):
+        others[copy], theirs[copy] = features[own] + moved, thumbs[own] + light
+    unit = yardstick(knn(features, 39)[1])
+    asked: list[int] = []
+
+    def theirs_at(positions: Array) -> Array:
+        asked.extend(positions.tolist())
+        return theirs[positions]
+
+    found = copies(*across(features, others, 20), unit, lambda at: thumbs[at], theirs_at, share=0.5, pixels=2.0)
+    expected = []
+    for i in range(40):
+        for j in range(70):
+            apart, difference = np.linalg.norm(features[i] - others[j]), np.abs(thumbs[i] - theirs[j]).mean()
+            if apart <= 0.5 * unit and difference <= 2.0:
+                expected.append((difference, i, j, apart / unit))
+    expected.sort()
+    assert [(i, j) for _, i, j, _ in expected] == [(3, 11), (4, 61), (4, 60)]
+    assert list(zip(found.left.tolist(), found.right.tolist(), strict=True)) == [(3, 11), (4, 61), (4, 60)]
+    np.testing.assert_allclose(found.difference, [d for d, *_ in expected])
+    np.testing.assert_allclose(found.distance, [a for *_, a in expected], rtol=1e-5, atol=1e-7)
+    assert len(asked) == len(set(asked)) < 70, "thumbnails of candidates alone are asked for, each once"
+
+
+def test_across_two_sets_what_is_nearly_blank_is_not_all_alike() -> None:
+    rng = np.random.default_rng(6)
+    blank = 100 + rng.uniform(-1, 1, (2, 8, 8, 1))
+    features = np.zeros((1, 2))
+    for thumbs, count in ((blank, 0), (blank[[0, 0]], 1)):
+        found = copies(*across(features, features, 1), 1.0, lambda at: thumbs[:1], lambda at: thumbs[1:], share=1, pixels=2)  # noqa: B023
+        assert len(found.left) == count
+
+
+def test_without_a_candidate_there_are_no_copies() -> None:
+    features = np.random.default_rng(7).normal(size=(5, 3))
+    none = np.zeros((0, 4, 4, 1))
+    found = copies(*across(features, features + 9, 2), 0.1, lambda at: none[at], lambda at: none[at], share=1, pixels=2)
+    assert len(found.left) == len(found.difference) == 0

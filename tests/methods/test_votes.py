@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from auditor.methods.votes import agreement, ceiling, class_sizes, vote
+from auditor.methods.votes import agreement, ceiling, class_sizes, occurrences, vote
 from auditor.ops.neighbours import knn
 
 
@@ -54,3 +54,8 @@ def test_vote_by_brute_force() -> None:
 
 def test_a_draw_goes_to_the_nearest() -> None:
     assert vote(np.array([[2, 0, 1, 3]]), np.array([0, 0, 1, 1])).tolist() == [1]
+
+
+def test_occurrences_by_brute_force() -> None:
+    indices = np.array([[1, 2], [2, 0], [1, 3], [1, 2]])
+    assert occurrences(indices).tolist() == [sum(i in row for row in indices.tolist()) for i in range(4)] == [1, 3, 3, 1]

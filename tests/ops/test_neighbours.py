@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from auditor.ops import neighbours
-from auditor.ops.neighbours import knn
+from auditor.ops.neighbours import across, knn
 from auditor.types import Array
 
 
@@ -106,3 +106,60 @@ def test_what_is_not_finite_is_refused() -> None:
     data[2, 1] = np.nan
     with pytest.raises(ValueError, match="1 of 4 rows"):
         knn(data, 2)
+
+
+def brute_across(data: Array, others: Array, k: int) -> tuple[Array, Array]:
+    """All pairs from x - y, one by one; ties by position."""
+    apart = np.array(
+        [np.sqrt(((others.astype(np.float64) - row) ** 2).sum(1)) for row in data.astype(np.float64)], dtype=np.float32
+    )
+    order = np.argsort(apart, axis=1, kind="stable")[:, :k]
+    return order, np.take_along_axis(apart, order, axis=1)
+
+
+@pytest.mark.parametrize("block", [7, 1024])
+@pytest.mark.parametrize("k", [1, 5, 60])
+def test_across_two_sets_equals_brute_force(monkeypatch: pytest.MonkeyPatch, block: int, k: int) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK", block)
+    rng = np.random.default_rng(5)
+    data, others = rng.normal(size=(23, 6)).astype(np.float32) + 3, rng.normal(size=(60, 6)).astype(np.float32) + 3
+    indices, distances = across(data, others, k)
+    expected = brute_across(data, others, k)
+    np.testing.assert_array_equal(indices, expected[0])
+    np.testing.assert_allclose(distances, expected[1], rtol=1e-6)
+    assert (indices.dtype, distances.dtype) == (np.int64, np.float32)
+
+
+@pytest.mark.parametrize("block", [5, 1024])
+def test_across_two_sets_ties_go_to_the_lower_index(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK", block)
+    grid = np.stack(np.meshgrid(np.arange(5), np.arange(5)), -1).reshape(-1, 2)
+    others = np.concatenate([grid, grid, grid])[np.random.default_rng(1).permutation(75)]
+    for k in (1, 3, 4, 10, 75):
+        indices, distances = across(grid, others, k)
+        expected = brute_across(grid, others, k)
+        np.testing.assert_array_equal(indices, expected[0])
+        np.testing.assert_array_equal(distances, expected[1])
+
+
+def test_across_two_sets_copies_are_at_0_and_near_copies_keep_their_distance() -> None:
+    rng = np.random.default_rng(2)
+    data = rng.normal(size=(40, 32)) * 10 + 1000
+    others = rng.normal(size=(50, 32)) * 10 + 1000
+    others[7], others[9] = data[3], data[4]
+    others[9, 0] += 1e-4
+    indices, distances = across(data, others, 2)
+    assert (indices[3, 0], distances[3, 0]) == (7, 0)
+    assert indices[4, 0] == 9
+    assert distances[4, 0] == pytest.approx(1e-4, rel=1e-5)
+    assert not across(np.array([[0.0, 1]]), np.array([[-0.0, 1]]), 1)[1].any()
+
+
+def test_across_an_empty_set_and_what_is_not_finite() -> None:
+    assert across(np.ones((3, 4)), np.zeros((0, 4)), 5)[0].shape == (3, 0)
+    assert across(np.zeros((0, 4)), np.ones((3, 4)), 5)[1].shape == (0, 3)
+    data = np.ones((4, 2))
+    data[2, 1] = np.inf
+    for pair in ((data, np.ones((4, 2))), (np.ones((4, 2)), data)):
+        with pytest.raises(ValueError, match="1 of 4 rows"):
+            across(*pair, 2)

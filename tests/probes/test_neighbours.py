@@ -8,7 +8,8 @@ import pytest
 
 from auditor.evidence.graph import graph
 from auditor.probe import Results, about
-from auditor.probes.neighbours import Neighbours, by_pixels, thumbnails
+from auditor.probes.neighbours import Neighbours
+from auditor.probes.neighbours.pictures import by_pixels, thumbnails
 from auditor.types import Array, Finding
 
 
@@ -37,7 +38,7 @@ def world(count: int = 40) -> Facts:
     labels = np.arange(count) % 2
     features = rng.normal(size=(count, 6)).astype(np.float32) + 20 * labels[:, None]
     images = rng.integers(0, 256, (count, 20, 24, 3), dtype=np.uint8)
-    return Facts(dataset=Data(images, labels), features=features, names=("cat", "dog"), predictions=None, seed=1)
+    return Facts(dataset=Data(images, labels), features=features, names=("cat", "dog"), predictions=None, seed=1, train=None)
 
 
 def conclude(facts: Facts, **parameters: Any) -> Finding:
@@ -117,10 +118,10 @@ def test_near_duplicates_are_counted_shown_and_their_labels_compared() -> None:
     found = conclude(facts)
     rows = figure(found, "duplicates").data["rows"]
     assert len(rows) == 4
-    assert [r["label"] for r in rows][:2] == ["two labels: one is suspect"] * 2
+    assert [r["label"] for r in rows][:2] == ["near duplicates, two labels: one is suspect"] * 2
     assert {r["label"] for r in rows[2:]} == {"near duplicates"}
-    assert "with two labels, one of them suspect: 2, first" in found.notes[-1]
-    assert "30.png (dog)" in found.notes[-1]
+    assert "with two labels, one of them suspect: 2, first" in found.notes[-2]
+    assert "30.png (dog)" in found.notes[-2]
 
 
 def test_pixels_alone_and_features_alone_make_no_duplicate() -> None:
@@ -137,7 +138,7 @@ def test_the_gallery_shows_the_nearest_and_marks_other_classes() -> None:
     data = figure(found, "nearest").data
     assert data["columns"] == ["image", *(f"nearest {i}" for i in range(1, 5)), *(f"by pixels {i}" for i in range(1, 3))]
     assert [row["sample"] for row in data["rows"]] == [5, 0, 17]
-    flat = thumbnails(facts.dataset).astype(float).reshape(40, -1)
+    flat = thumbnails(facts.dataset, range(40)).astype(float).reshape(40, -1)
     for row in data["rows"]:
         query = row["sample"]
         near = [j for j in np.argsort(np.linalg.norm(facts.features - facts.features[query], axis=1)) if j != query][:4]
@@ -186,3 +187,16 @@ def test_the_probe_explains_itself() -> None:
     assert all((told.asks, told.formula, told.read, told.misleads))
     with pytest.raises(ValueError, match="queries"):
         Neighbours(queries=99)
+
+
+def test_a_hub_is_named_and_an_even_space_has_none() -> None:
+    facts = world()
+    assert not any("a hub" in note for note in conclude(facts).notes)
+    rng = np.random.default_rng(1)
+    facts.features = rng.normal(size=(40, 500)).astype(np.float32)
+    facts.features[23] = 0  # the centre of a shell
+    note = conclude(facts).notes[-1]
+    near = np.argsort(np.linalg.norm(facts.features[:, None] - facts.features[None], axis=-1), axis=1)[:, 1:7]
+    often = int((near == 23).sum() - (near[23] == 23).sum())
+    assert often > 30
+    assert note.startswith(f"23.png is among the 6 nearest of {often} of the 40 images: a hub")
