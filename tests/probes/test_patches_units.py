@@ -102,6 +102,16 @@ def test_what_most_units_share_is_no_sign(model: nn.Module) -> None:
     assert tables.overview([sheet]).data["rows"][0]["tied"] == 4
 
 
+def test_but_a_source_that_most_units_go_by_is_one(model: nn.Module) -> None:
+    _, facts = world(model)
+    facts.dataset.slices = {"site": np.where(np.arange(COUNT) % 2 == 0, "north", "south")}
+    rng = np.random.default_rng(0)
+    peaks = {unit: rng.random(COUNT) + (np.arange(COUNT) % 2 == 0) for unit in range(8)}
+    (sheet,) = sheets(watched(peaks, ("only",)), facts, most=12)
+    assert [unit for unit, places in sheet.odd.items() if ORDER[places[0]] == "one source"] == list(sheet.odd)
+    assert sorted(sheet.odd) == list(range(8))
+
+
 def test_one_sign_does_not_fill_the_sheet(model: nn.Module) -> None:
     _, facts = world(model)
     peaks = {unit: values for unit, values in planted(facts).items() if unit in (0, 1)}

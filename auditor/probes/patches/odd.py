@@ -20,8 +20,8 @@ ORDER = (
     "same mark", "one source", "one class in an early layer", "never fires", "saturated", "always on", "twin", "same place",
 )  # fmt: skip
 """What is odd about a unit, the oddest first."""
-COMMON = 0.5
-"""What more than this share of a layer's units have in common is no sign of anything odd about one of them."""
+MILD, COMMON = ORDER.index("saturated"), 0.5
+"""From this place in ORDER on, what more than this share of a layer's units have in common is no sign of one of them."""
 FEW = "fewest classes"
 RARE = 3
 """Times as many units of one class or source as chance gives are worth a sentence."""
@@ -54,8 +54,9 @@ class Sheet:
         reasons: dict[int, list[int]] = {}
         for place, units in enumerate(found):
             numbers = dict.fromkeys(int(u) for u in units)
-            for unit in numbers if len(numbers) <= COMMON * len(layer.entries) else ():
-                reasons.setdefault(unit, []).append(place)
+            if place < MILD or len(numbers) <= COMMON * len(layer.entries):
+                for unit in numbers:
+                    reasons.setdefault(unit, []).append(place)
         peak = layer.seen.tops.values[:, 0]
         return {u: tuple(reasons[u]) for u in sorted(reasons, key=lambda u: (reasons[u], -float(peak[u]), u))}
 

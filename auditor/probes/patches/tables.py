@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from auditor.probes.patches.layers import Layer
-from auditor.probes.patches.odd import ORDER, Sheet
+from auditor.probes.patches.odd import MILD, ORDER, Sheet
 from auditor.probes.patches.pictures import counted, spoken
 from auditor.probes.patches.sources import DEALS
 from auditor.types import Array, Figure, Json
@@ -106,7 +106,7 @@ def odd_units(found: Sequence[Sheet]) -> Figure:
                 listed.append((reasons, number, unit))
     listed.sort(key=lambda row: row[:2])
     total = sum(len(sheet.odd) for sheet in found)
-    order = f"{', '.join(ORDER)}; what more than half of a layer's units share is no sign"
+    order = f"{', '.join(ORDER)} (from “{ORDER[MILD]}” on, what more than half of a layer's units share is no sign)"
     if not listed:
         return Figure("odd", "note", "Units to look at first", data={"text": f"No unit is odd by these signs: {order}."})
     said = (
