@@ -40,7 +40,7 @@ def insertion(
 ) -> Tensor:
     """(N,steps+1) probability of the class as the cells of the image appear on `start` in `order` (N,T).
 
-    `start` as `fill` of `occlusion`, such as `blurred(inputs, 1 / 16)`; all else as in `deletion`.
+    `start` as `fill` of `occlusion`, such as `blurred(inputs, 1 / 8)`; all else as in `deletion`.
     """
     images, _ = checked(inputs, target)
     return deletion(model, filling(start, images).contiguous(), target, order, cell=cell, steps=steps, fill=images, batch=batch)

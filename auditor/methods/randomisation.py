@@ -15,6 +15,14 @@ from auditor.errors import UsageError
 from auditor.methods.inputs import seed_of, seeded
 from auditor.types import Array
 
+LINE = 0.7
+"""From this rank correlation on, with the top quarter of the layers randomised, a map does not depend on the weights.
+
+Calibrated on three trained networks (EfficientNet-Lite0 on photographs, ResNet-20 on CIFAR-10, a small digit network; 16 images
+each, eight methods): guided backprop, which is known to fail (Adebayo 2018), kept 0.79 to 0.91, and deconvnet 0.80 and above
+where it fails with it; no other method kept more than 0.60. The line lies midway.
+"""
+
 
 def weighted_layers(model: nn.Module, inputs: Tensor) -> list[str]:
     """Names of the modules that own parameters, in the order in which a forward of `inputs` (N,C,H,W) first enters them.
@@ -67,6 +75,11 @@ def randomise(model: nn.Module, *, fraction: float = 1.0, layers: Sequence[str] 
         with seeded(torch.device("cpu"), seed_of(seed, name)), torch.no_grad():
             renew(module)
     return fresh
+
+
+def in_words(count: int, layers: int) -> str:
+    """Which layers are random: "the head (1 of 4 layers)", "the top 25 of 99 layers"."""
+    return f"the head (1 of {layers} layers)" if count == 1 else f"the top {count} of {layers} layers"
 
 
 def top_count(layers: int, fraction: float) -> int:

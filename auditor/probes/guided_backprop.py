@@ -14,7 +14,7 @@ from auditor.evidence import Asked, asked
 from auditor.fold import Cost, Item, Study
 from auditor.methods.guided import ruled
 from auditor.methods.inputs import wanted_of
-from auditor.methods.randomisation import randomise, spearman, top_count, weighted_layers
+from auditor.methods.randomisation import LINE, in_words, randomise, spearman, top_count, weighted_layers
 from auditor.methods.saliency import gradient
 from auditor.ops.colour import is_small, rows_shown, signed, thinned, three
 from auditor.probe import Needs, Probe, Results
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from auditor.evidence import Evidence
     from auditor.target import Target
 
-HIGH = 0.5
-"""A rank correlation from here on is called high."""
 MAPS = ("gradient", "guided", "deconvnet", "control")
 LIKENESS = ("guided_backprop.randomisation_spearman", "guided_backprop.gradient_spearman")
 
@@ -140,7 +138,7 @@ class GuidedBackprop(Probe):
             "scale": "signed, each map by itself: mid-grey is 0, full colour its own 99.5 % quantile of |value|.",
         }
         top, layers = (int(n) for n in rows["layers"][0])
-        caption = f"{len(chosen)} images, {found.what}; control: the top {top} of {layers} layers with fresh weights."
+        caption = f"{len(chosen)} images, {found.what}; control: {in_words(top, layers)} with fresh weights."
         return Figure("maps", "gallery", "What raises the score, through units that fire", caption, data), artifacts
 
 
@@ -175,16 +173,15 @@ def explain(target: Target, dataset: Dataset, items: Sequence[Item], *, fraction
 def notes(rows: Mapping[str, Array]) -> tuple[str, ...]:
     """How many rectifiers were reached, and what the control says of the maps."""
     total, reached = (int(n) for n in rows["counts"][0])
-    top, layers = (int(n) for n in rows["layers"][0])
     told = [f"{reached} of {total} rectifiers of the forward were intercepted."]
     known = np.isfinite(rows["likeness"]) & np.isfinite(rows["plain"])
     if known.any():
         kept, plain = float(rows["likeness"][known].mean()), float(rows["plain"][known].mean())
-        said = f"With the top {top} of {layers} layers randomised"
+        said = f"With {in_words(*(int(n) for n in rows['layers'][0]))} randomised"
         said += f" guided maps keep a rank correlation of {kept:.2f}, the gradient's {plain:.2f}"
         told.append(
             f"{said}: these maps show the image's edges more than what the model has learned."
-            if kept >= HIGH
+            if kept >= LINE
             else f"{said}: here they depend on what the model has learned."
         )
     return tuple(told)

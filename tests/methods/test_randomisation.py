@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from auditor.methods.deletion import area, cell_numbers, cell_order, deletion, hidden_counts
-from auditor.methods.randomisation import levels, randomise, spearman, top_count, weighted_layers
+from auditor.methods.randomisation import in_words, levels, randomise, spearman, top_count, weighted_layers
 
 torch.set_num_threads(1)
 
@@ -105,6 +105,11 @@ def test_top_count_rounds_up_to_at_least_one() -> None:
 def test_levels_rise_from_the_head_and_each_counts_once() -> None:
     assert levels(99, (0.0, 0.1, 0.25, 1.0)) == (1, 10, 25, 99)
     assert levels(4, (1.0, 0.25, 0.0, 0.1)) == (1, 4)
+
+
+def test_layers_in_words() -> None:
+    assert in_words(1, 4) == "the head (1 of 4 layers)"
+    assert in_words(25, 99) == "the top 25 of 99 layers"
 
 
 def test_spearman_equals_scipy_ties_included() -> None:

@@ -20,8 +20,8 @@ from auditor.probe import Results, about
 from auditor.probes.sanity import Sanity
 from auditor.probes.sanity.measured import measured
 from auditor.probes.sanity.told import BLIND, EARNS, UNSHOWN, UNSURE, Tried, interval, notes
+from auditor.probes.sanity.work import BLUR, SHOWN_SIDE, shaded
 from auditor.probes.sanity.work import METHODS as TRIED
-from auditor.probes.sanity.work import SHOWN_SIDE, shaded
 from auditor.types import METHOD_TITLES, Value
 from tests.probes.noise_world import CHOSEN, noise_world, rows_of
 
@@ -78,7 +78,7 @@ def test_every_attribution_method_is_tried_and_rows_are_what_the_methods_give(
             order = cell_order(own, (2, 2))
             curve = deletion(target.module, image, label, order, cell=(2, 2), steps=4, fill=fill)
             np.testing.assert_allclose(rows["deletion"][i, m], curve[0], atol=1e-5)
-            curve = insertion(target.module, image, label, order, cell=(2, 2), steps=4, start=blurred(image, 1 / 16))
+            curve = insertion(target.module, image, label, order, cell=(2, 2), steps=4, start=blurred(image, BLUR))
             np.testing.assert_allclose(rows["insertion"][i, m], curve[0], atol=1e-5)
             between = [spearman(own.abs(), maps_of(target.module, image, label, o, fill).abs())[0] for o in TRIED]
             np.testing.assert_allclose(rows["agreement"][i, m], [*between, spearman(own.abs(), edges(image))[0]], atol=2e-3)
@@ -89,7 +89,7 @@ def test_both_curves_begin_and_end_alike_in_any_order(world: tuple[Any, Any], ro
     target, facts = world
     x, labels = torch.from_numpy(facts.dataset.images[CHOSEN]), facts.predictions.predicted[CHOSEN]
     flat = torch.softmax(target.module(x.mean((0, 2, 3))[None, :, None, None].expand_as(x)), 1).numpy()[range(3), labels]
-    whole, faint = (torch.softmax(target.module(v), 1).numpy()[range(3), labels] for v in (x, blurred(x, 1 / 16)))
+    whole, faint = (torch.softmax(target.module(v), 1).numpy()[range(3), labels] for v in (x, blurred(x, BLUR)))
     for kind, start, end in (("deletion", whole, flat), ("insertion", faint, whole)):
         for name in (kind, f"random_{kind}"):
             assert rows[name].shape == (3, 8 if name == kind else 2, 5)
@@ -211,7 +211,7 @@ def test_a_map_that_no_weight_changes_is_found_out_and_stamped() -> None:
         assert found.values[f"randomisation_spearman.{method}"].value == pytest.approx(1, abs=1e-3)
     stamps = {s.about: s for s in found.stamps}
     assert stamps["method.saliency"].verdict == BLIND
-    assert "the top 1 of 1 layers randomised it keeps a rank correlation of 1.00" in stamps["method.saliency"].why
+    assert "the head (1 of 1 layers) randomised it keeps a rank correlation of 1.00" in stamps["method.saliency"].why
     assert any("do not depend on the weights" in note for note in found.notes)
 
 
@@ -247,7 +247,7 @@ def value(at: float | None, low: float | None = None, high: float | None = None)
 def test_the_verdicts(likeness: Value, deletion: Value, insertion: Value, verdict: str, says: str) -> None:
     tried = Tried("gradcam", likeness, deletion, insertion, 0.7, "the top 3 of 9 layers")
     assert tried.verdict == verdict
-    assert says in tried.why
+    assert says in tried.why.replace("\u00a0", " ")
     assert (tried.stamp is None) == (verdict == EARNS)
     if tried.stamp:
         assert (tried.stamp.about, tried.stamp.verdict) == ("method.gradcam", verdict)

@@ -12,6 +12,7 @@ import numpy as np
 from auditor import bounds
 from auditor.evidence import Asked, asked
 from auditor.fold import Cost, Study
+from auditor.methods.randomisation import LINE, in_words
 from auditor.ops.colour import rows_shown
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.saliency.pictures import gallery
@@ -27,8 +28,6 @@ MOST_BYTES = 1_000_000
 """Of raw maps kept as an artifact."""
 CHUNK = 8
 """Images for which the control is built once."""
-HIGH = 0.5
-"""A rank correlation from here on is called high."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +144,8 @@ class Saliency(Probe):
         shown = min(rows_shown(shape), len(found.positions))
         return (
             f"{shown} of {len(found.positions)} images, {found.what}. Integrated gradients: {self.steps} points from the zero of "
-            f"the normalised input; SmoothGrad: {self.samples} copies, noise {self.sigma:g} of the range; control: the top {top} "
-            f"of {layers} layers with weights randomised. Raw saliency of the first ones: saliency.npy."
+            f"the normalised input; SmoothGrad: {self.samples} copies, noise {self.sigma:g} of the range; control: "
+            f"{in_words(top, layers)} randomised. Raw saliency of the first ones: saliency.npy."
         )
 
 
@@ -172,13 +171,13 @@ def notes(rows: Mapping[str, Array]) -> tuple[str, ...]:
     known = likeness[np.isfinite(likeness)]
     if len(known):
         top, layers = (int(number) for number in rows["layers"][0])
-        what = f"With the top {top} of {layers} layers randomised the saliency maps keep a rank correlation of {known.mean():.2f}"
-        high = int(np.sum(known >= HIGH))
+        what = f"With {in_words(top, layers)} randomised the saliency maps keep a rank correlation of {known.mean():.2f}"
+        high = int(np.sum(known >= LINE))
         told.append(
             f"{what}: it stays high, so these maps show the images' edges more than what the model has learned."
-            if known.mean() >= HIGH
+            if known.mean() >= LINE
             else f"{what}: they depend on what the model has learned; "
-            f"it stays at {HIGH:g} or above on {high} of {len(known)} images."
+            f"it stays at {LINE:g} or above on {high} of {len(known)} images."
         )
     if len(known) < len(likeness):
         flat = len(likeness) - len(known)

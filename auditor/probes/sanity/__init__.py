@@ -13,6 +13,7 @@ from auditor.evidence import Asked, asked
 from auditor.evidence.fill import mean_pixel
 from auditor.fold import Cost, Study
 from auditor.methods.inputs import wanted_of
+from auditor.methods.randomisation import LINE, in_words
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.sanity import figures
 from auditor.probes.sanity.measured import judged_at, measured, valued
@@ -81,7 +82,7 @@ class Sanity(Probe):
     )  # fmt: skip
     needs: ClassVar[Needs] = Needs(scores=True)
     profiles: ClassVar[Mapping[str, Mapping[str, Json] | None]] = {
-        "quick": {"images": 6, "fractions": (0.0, 0.25, 1.0), "steps": 8, "windows": 5, "orders": 2},
+        "quick": {"images": 6, "fractions": (0.0, 0.25, 1.0), "steps": 8, "samples": 4, "windows": 5, "points": 6, "orders": 2},
         "standard": {"images": 16},
         "full": {"images": 32},
     }
@@ -95,13 +96,13 @@ class Sanity(Probe):
     """Shares of the layers with weights that are randomised, from the top; 0 is the head alone."""
     top: float = 0.25
     """The share at which a method is judged."""
-    line: float = 0.7
+    line: float = LINE
     """From this rank correlation on a method does not depend on the weights."""
     steps: int = 16
     """Points of the integrated gradients."""
     samples: int = 8
     """Noisy copies of SmoothGrad."""
-    windows: int = 7
+    windows: int = 6
     """Occlusion covers as many windows a side; 0 leaves occlusion out."""
     cells: int = 16
     """Cells a side that are hidden or shown."""
@@ -163,7 +164,7 @@ class Sanity(Probe):
         values, columns = valued(
             measured(rows, level), used, self.measures, found.positions, size=len(evidence.dataset), seed=evidence.seed
         )
-        top = f"the top {rows['levels'][0][level]} of {rows['levels'][0][-1]} layers"
+        top = in_words(int(rows["levels"][0][level]), int(rows["levels"][0][-1]))
         tried = [
             Tried(
                 m, values[f"randomisation_spearman.{m}"], values[f"deletion_gain.{m}"], values[f"insertion_gain.{m}"],

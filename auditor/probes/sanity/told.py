@@ -74,12 +74,12 @@ class Tried:
 
 
 def interval(value: Value) -> str:
-    """`0.91 (0.88 to 0.93)`."""
+    """`0.91 (0.88 to 0.93)`, in one piece."""
     if value.value is None:
         return "–"
     if value.low is None or value.high is None:
         return f"{value.value:.2f}"
-    return f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})"
+    return f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})".replace(" ", "\u00a0")
 
 
 def notes(tried: Sequence[Tried], left_out: Sequence[str], images: int) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def notes(tried: Sequence[Tried], left_out: Sequence[str], images: int) -> tuple
             told.append(f"{listed([t.title if i == 0 else METHOD_TITLES[t.method] for i, t in enumerate(named)])} {words}.")
     told += left_out
     if images < 12:
-        told.append(f"{images} images decide little: a method that is not shown to work may still work.")
+        told.append(f"{images} images decide little: a method that is not shown to work may work; raise `images` to know.")
     return tuple(told)
 
 

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from auditor.target import Target
 
 METHODS = tuple(METHOD_TITLES)
-BLUR = 1 / 16
-"""Deviation of the blur with which insertion begins, as a share of the side: objects are not recognised, colours are."""
+BLUR = 1 / 8
+"""Deviation of the blur with which insertion begins, as a share of the side. At 1/16 a digit network still reads its digits with
+a probability of 0.76, at 1/8 with 0.19; a photograph is lost to EfficientNet-Lite0 at 1/16 already."""
 SHOWN_SIDE = 112
 """Maps are kept for showing at this side at most."""
 
