@@ -194,6 +194,7 @@
     });
     img.addEventListener("mouseleave", hide);
   }
+
   // Pictures of many images
   for (const [id, spec] of Object.entries(data.places || {})) {
     const img = document.getElementById(id), boxes = unpack(spec.boxes);
