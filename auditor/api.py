@@ -61,7 +61,7 @@ class Audit:
     def check(self, policy: str | Path | Mapping[str, Any] | Settings) -> Verdict:
         """Judge under a policy: a path to audit.toml, its content as a mapping, or Settings. Writes nothing."""
         settings = policy if isinstance(policy, Settings) else load_config(policy)
-        return folders.judge_folder(self.path, settings.gate)
+        return folders.judge_folder(self.path, settings)
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -140,7 +140,7 @@ def settings_for(profile: str, settings: Settings) -> dict[str, dict[str, Any]]:
 def require_rules(settings: Settings) -> None:
     """Raise PolicyError for a rule on a figure that no probe has, before any work is done."""
     catalogue = {name: probe.measures for name, probe in registry().items()}
-    for rule in settings.gate.rules:
+    for rule in settings.gate.all_rules:
         require_known(rule, catalogue)
 
 
@@ -223,7 +223,7 @@ def run_job(
     folders.require_free(out, key, force=force)
     with folders.whole_or_nothing(out) as folder:
         execute(job, folder, work_folder(work) / "runs" / key[:32], progress=progress)
-        folders.write_judgement(folder, folders.judge_folder(folder, settings.gate))
+        folders.write_judgement(folder, folders.judge_folder(folder, settings))
     return open_audit(out)
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 
-from auditor.config import GateSettings
+from auditor.config import Settings
+from auditor.config.lines import located
 from auditor.errors import StoreError
 from auditor.gate import judge
 from auditor.store import read_audit, read_columns, read_json, sync_folder, write_bytes, write_verdict
-from auditor.types import Array, Verdict
+from auditor.types import Array, AuditRecord, Verdict
 
 
 class Columns(Mapping[str, Array]):
@@ -36,9 +39,23 @@ class Columns(Mapping[str, Array]):
         return len(self.held)
 
 
-def judge_folder(folder: Path, policy: GateSettings) -> Verdict:
-    """Judge the audit in `folder` under a policy, without writing."""
-    return judge(read_audit(folder), Columns(folder), policy)
+def judge_folder(folder: Path, settings: Settings, *, today: date | None = None, record: AuditRecord | None = None) -> Verdict:
+    """Judge the audit in `folder` under [gate], without writing. `today`: the clock's day where None; `record`: if it is read."""
+    policy = settings.gate
+    baseline = None
+    if policy.baseline is not None and any(rule.paired for rule in policy.all_rules):
+        from auditor.baseline import read_baseline  # here, not above: most checks need none
+
+        baseline = read_baseline(policy.baseline)
+    verdict = judge(
+        record or read_audit(folder),
+        Columns(folder),
+        policy,
+        baseline=baseline,
+        today=today or date.today(),
+        group=settings.data.group or "",
+    )
+    return replace(verdict, source=located(settings))
 
 
 def write_judgement(folder: Path, verdict: Verdict) -> None:

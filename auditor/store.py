@@ -279,10 +279,16 @@ def read_verdict(folder: Path) -> Verdict | None:
         return None
     data = read_json(folder / "gate.json")
     try:
-        outcomes = tuple(Outcome(**{**outcome, "samples": tuple(outcome["samples"])}) for outcome in data["outcomes"])
-        return Verdict(**{**data, "outcomes": outcomes})
-    except (KeyError, TypeError) as error:
+        return Verdict(
+            **{**data, "outcomes": tuple(map(outcome_from, data["outcomes"])), "waivers": tuple(data.get("waivers", ()))}
+        )
+    except (KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{folder / 'gate.json'} is damaged ({error!r}); run `auditor check {folder} --write`") from error
+
+
+def outcome_from(data: Mapping[str, Json]) -> Outcome:
+    """An outcome in parsed JSON."""
+    return Outcome(**{**data, "samples": tuple(data["samples"]), "names": tuple(data.get("names", ()))})
 
 
 def require_writable(folder: Path) -> None:

@@ -171,18 +171,39 @@ class Outcome:
 
     id: str
     """`performance.top1` or `inversion.psnr.blocks.2`: probe, measure, scope."""
-    verdict: Literal["pass", "fail", "warn", "inconclusive", "incomplete", "waived"]
+    verdict: Literal["pass", "fail", "warn", "inconclusive", "incomplete", "waived", "undecided"]
+    """`undecided`: one of many classes or slices of which nothing is shown; it is listed and changes no code."""
     sentence: str
     """One sentence with value, interval, n and bound."""
     rule: Mapping[str, Json]
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    """The one-sided bounds by which it was decided; of a rule against the baseline: those of the difference."""
     n: int | None = None
     needed: int | None = None
     """Samples that would decide an inconclusive rule, where that can be said."""
     samples: tuple[int, ...] = ()
-    """Indices of the images behind it, worst first."""
+    """Indices of the images behind it, worst first; of a rule against the baseline: every image that is newly wrong."""
+    names: tuple[str, ...] = ()
+    """Of those images."""
+    unit: str = ""
+    least: bool | None = None
+    """The figure must be at least its line; at most where False; None where there is no line."""
+    usable: bool = True
+    """False where no figure is there that could pass: void, not finite, without bounds, or without a baseline."""
+    number: int | None = None
+    """Which rule of the policy, from 0; None for what holds without a rule."""
+    many: int = 1
+    """Figures that the rule is on: its error is held over all of them (Holm 1979)."""
+    groups: int | None = None
+    """Groups that the n images belong to, where they are not taken as independent."""
+    baseline: Mapping[str, Json] = field(default_factory=dict)
+    """value (the baseline's on the same images), difference, line, pairs, broken, fixed, p (McNemar's) and newly_right."""
+    tells: Mapping[str, Json] = field(default_factory=dict)
+    """What so many samples can tell apart: see auditor.bounds.power."""
+    waiver: str = ""
+    """The id of the waiver that lets it through."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +216,41 @@ class Verdict:
     outcomes: tuple[Outcome, ...] = ()
     policy: Mapping[str, Json] = field(default_factory=dict)
     policy_digest: str = ""
+    waivers: tuple[Mapping[str, Json], ...] = ()
+    """Every waiver of the policy with its state: used, unused or expired."""
+    baseline: Mapping[str, Json] = field(default_factory=dict)
+    """What it was compared with: name, date, digests, overlap, drift since the first baseline, and why it could not be used."""
+    group: str = ""
+    """The column by which images were taken together; "" where they are taken as independent."""
+    today: str = ""
+    """The day it was judged, where waivers made that matter."""
+    source: Mapping[str, Json] = field(default_factory=dict)
+    """Where the policy stands: path, and the lines of its rules and waivers."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What an audit is compared with: the figures and the answers of an earlier one, image by image."""
+
+    name: str
+    made: str
+    """The day it was set."""
+    model: Mapping[str, Json]
+    """source and digest of its model, names of its classes, task, seed."""
+    revisions: Mapping[str, int]
+    """`probe.measure` -> revision."""
+    parameters: Mapping[str, Mapping[str, Json]]
+    """Probe id -> its parameters."""
+    values: Mapping[str, Value]
+    """`probe.measure[.scope]` -> figure."""
+    columns: Mapping[str, Array]
+    """As in predictions.parquet, (N,) each: key, name, label, predicted, and what the figures rest on."""
+    first: Mapping[str, Json] = field(default_factory=dict)
+    """name, made and values of the first baseline of all: what it has drifted from. Empty in the first one itself."""
+    source: str = ""
+    """File or URL it was read from."""
+    digest: str = ""
+    """sha256 of that file."""
 
 
 VERDICTS: Mapping[str, str] = {
@@ -205,6 +261,7 @@ VERDICTS: Mapping[str, str] = {
     "inconclusive": "Inconclusive",
     "not_gated": "Not gated",
     "waived": "Waived",
+    "undecided": "Undecided",
 }
 """A verdict, of a rule or of the whole, as a reader sees it."""
 

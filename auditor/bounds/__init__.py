@@ -10,10 +10,16 @@ import numpy as np
 from auditor.bounds import statistics
 from auditor.bounds.binomial import clopper_pearson
 from auditor.bounds.decide import samples_to_decide
+from auditor.bounds.groups import grouped_bounds
 from auditor.bounds.intervals import INTERVALS, Bounds
+from auditor.bounds.paired import mcnemar, paired_bounds
+from auditor.bounds.power import normal_power, share_power
 from auditor.types import Array, Value
 
-__all__ = ["STATISTICS", "clopper_pearson", "exact", "proportion", "rebound", "samples_to_decide", "statistic"]
+__all__ = [
+    "RESAMPLES", "STATISTICS", "Bounds", "bounds_of", "clopper_pearson", "exact", "grouped_bounds", "kept", "mcnemar",
+    "normal_power", "paired_bounds", "proportion", "rebound", "samples_to_decide", "share_power", "statistic",
+]  # fmt: skip
 
 STATISTICS: Mapping[str, Callable[..., float]] = {
     "mean": statistics.mean,
@@ -81,6 +87,16 @@ def kept(name: str, columns: list[Array]) -> list[Array]:
 def bounds(name: str, rows: list[Array], seed: int, resamples: int, confidence: float) -> Bounds:
     """The finite bounds of a statistic, None else."""
     low, high = INTERVALS[name](*rows, seed=seed, resamples=resamples, confidence=confidence)
+    return finite(low), finite(high)
+
+
+def bounds_of(name: str, rows: list[Array], *, seed: int, confidence: float, groups: Array | None = None) -> Bounds:
+    """The finite one-sided bounds of a statistic of rows (n,) without NaN; by group where `groups` (n,) is given."""
+    if not len(rows[0]):
+        return None, None
+    if groups is None:
+        return bounds(name, rows, seed, RESAMPLES, confidence)
+    low, high = grouped_bounds(name, rows, groups, seed=seed, resamples=RESAMPLES, confidence=confidence)
     return finite(low), finite(high)
 
 

@@ -50,9 +50,14 @@ def bins_of(confidence: Array) -> Array:
     return np.clip(np.ceil(np.asarray(confidence, dtype=np.float64) * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
 
+def gaps(confidence: Array, correct: Array) -> Array:
+    """(n,) right or wrong less the confidence."""
+    return np.asarray(correct, dtype=np.float64) - np.asarray(confidence, dtype=np.float64)
+
+
 def ece(confidence: Array, correct: Array) -> float:
     """Expected calibration error (Guo et al. 2017): sum over 15 bins of equal width of n_b/n |accuracy_b - mean confidence_b|."""
     if not len(confidence):
         return float("nan")
-    gap = np.asarray(correct, dtype=np.float64) - np.asarray(confidence, dtype=np.float64)
+    gap = gaps(confidence, correct)
     return float(np.abs(np.bincount(bins_of(confidence), weights=gap, minlength=BINS)).sum() / len(gap))

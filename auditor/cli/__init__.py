@@ -166,13 +166,16 @@ def locals_of(values: dict[str, Any]) -> dict[str, Any]:
 def check(
     folder: Path,
     policy: Annotated[Path | None, typer.Option("--policy", "--config", help="audit.toml with [gate]")] = None,
+    baseline: Annotated[str | None, typer.Option(help="file or URL of a baseline, in the place of the policy's")] = None,
+    today: Annotated[str | None, typer.Option(help="judge as on this day, such as 2026-08-31: waivers end")] = None,
     json_: Annotated[bool, typer.Option("--json", help="print the verdict as JSON")] = False,
-    write: Annotated[bool, typer.Option(help="write gate.json, junit.xml and the page again")] = False,
+    write: Annotated[bool, typer.Option(help="write gate.json, its exports and the page again")] = False,
 ) -> None:
     """Judge a saved audit under a policy: no model, no GPU, no torch."""
+    from auditor.cli.check import Asked
     from auditor.cli.check import check as checked
 
-    raise typer.Exit(checked(folder, policy, json_, write))
+    raise typer.Exit(checked(folder, Asked(policy, baseline, today, json_, write)))
 
 
 @app.command()

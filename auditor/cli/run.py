@@ -196,7 +196,7 @@ def plan_request(request: Request) -> int:
     settings = settings_of(request)
     with Bars() as bars:
         job = prepare(merged(request, settings), settings, bars)
-    print_plan(job, {rule.probe for rule in settings.gate.rules})
+    print_plan(job, {rule.probe for rule in settings.gate.all_rules})
     return 0
 
 
@@ -209,7 +209,7 @@ def run_request(request: Request, *, force: bool = False) -> int:
     with Bars() as bars:
         job = prepare(request, settings, bars)
         try:
-            print_plan(job, {rule.probe for rule in settings.gate.rules})
+            print_plan(job, {rule.probe for rule in settings.gate.all_rules})
             audit = api.run_job(job, out, settings, request.work, progress=bars, force=force)
         finally:
             job.target.restore()

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import tomllib
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
+from auditor.config.gate import GateSettings, Rule, Waiver
+from auditor.config.strict import Finite, Strict
 from auditor.config.words import in_words, shown
 from auditor.errors import ConfigError
 from auditor.types import Json
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+__all__ = ["GateSettings", "Rule", "Settings", "Waiver", "json_schema", "load_config"]
+
 Side = Annotated[int, Field(gt=0)]
 Sides = Annotated[list[Side], Field(min_length=2, max_length=2)]
 Channels = Annotated[list[Finite], Field(min_length=1, max_length=3)]
 
 RELEASE = re.compile(r"\d+(?:\.\d+)*")
 CLAUSE = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)*)\s*")
-
-
-class Strict(BaseModel):
-    """No key but its own, no type but the one that is asked for."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class TargetSettings(Strict):
@@ -64,80 +59,9 @@ class DataSettings(Strict):
     path: str | None = None
     train: str | None = None
     label_map: str | None = None
+    group: Annotated[str, Field(min_length=1)] | None = None
+    """Column of the manifest whose equal entries belong together, such as a patient's: n and intervals are then by group."""
     depth16: str | None = Field(default=None, pattern=r"^(full|minmax|max=[1-9][0-9]*)$", description="full, minmax or max=N")
-
-
-class Rule(Strict):
-    """One of [[gate.rules]]: a figure and the line it must hold."""
-
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["at_least"]}, {"required": ["at_most"]}]})
-
-    measure: str = Field(pattern=r"^[^.\s]+\.[^.\s]+(\..+)?$", description="probe.measure, or probe.measure.scope")
-    at_least: Finite | None = None
-    at_most: Finite | None = None
-    level: Literal["fail", "warn"] = "fail"
-    scope: Annotated[str, Field(min_length=1)] | None = None
-    """A class, a layer: the figure's part behind its second dot."""
-    on_inconclusive: Literal["inconclusive", "pass", "fail"] = "inconclusive"
-
-    @model_validator(mode="after")
-    def one_line(self) -> Self:
-        """Exactly one bound, and one scope at most."""
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError("expected exactly one of at_least and at_most")
-        if self.scope is not None and self.measure.count(".") > 1:
-            raise ValueError(f"the scope stands twice, in measure = {self.measure!r} and in scope = {self.scope!r}; give it once")
-        return self
-
-    @property
-    def probe(self) -> str:
-        """`performance` of `performance.top1`."""
-        return self.measure.split(".", 2)[0]
-
-    @property
-    def name(self) -> str:
-        """`top1` of `performance.top1`."""
-        return self.measure.split(".", 2)[1]
-
-    @property
-    def part(self) -> str:
-        """The scope, wherever it was given; "" without one."""
-        parts = self.measure.split(".", 2)
-        return self.scope or (parts[2] if len(parts) > 2 else "")
-
-    @property
-    def line(self) -> float:
-        """The bound."""
-        line = self.at_least if self.at_least is not None else self.at_most
-        assert line is not None, "one_line holds"
-        return line
-
-
-class GateSettings(Strict):
-    """[gate]: what a release must hold. Part of no digest but its own: an audit can be judged again under another."""
-
-    rules: list[Rule] = []
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """Of each one-sided bound."""
-    decide: Literal["bounds", "point"] = "bounds"
-    coverage: Annotated[float, Field(ge=0, le=1)] = 0.99
-    """Least share of the listed images that were used."""
-
-    @model_validator(mode="after")
-    def no_rule_twice(self) -> Self:
-        """Two rules of one figure differ in their line or level."""
-        seen: set[str] = set()
-        for rule in self.rules:
-            same = repr((rule.probe, rule.name, rule.part, rule.at_least, rule.at_most, rule.level))
-            if same in seen:
-                raise ValueError(f"two rules on {rule.measure} are the same; remove one")
-            seen.add(same)
-        return self
-
-    @property
-    def digest(self) -> str:
-        """sha256 of the policy."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
 class ReportSettings(Strict):
@@ -152,12 +76,19 @@ class Settings(Strict):
     requires: Annotated[str, Field(description="versions of auditor that this file is for, such as >=0.1,<1")] | None = None
     target: TargetSettings = TargetSettings()
     data: DataSettings = DataSettings()
-    probes: dict[str, dict[str, Any]] = {}
+    probes: dict[str, dict[str, Any]] = Field(default={})
     """Probe id -> its parameters."""
-    profiles: dict[str, dict[str, dict[str, Any]]] = {}
+    profiles: dict[str, dict[str, dict[str, Any]]] = Field(default={})
     """Name -> probe id -> parameters."""
     gate: GateSettings = GateSettings()
     report: ReportSettings = ReportSettings()
+    _text: str = PrivateAttr(default="")
+    _path: str = PrivateAttr(default="")
+
+    @property
+    def source(self) -> tuple[str, str]:
+        """(path as it was given, text) of the file; both empty where there was none."""
+        return self._path, self._text
 
 
 def load_config(source: str | Path | Mapping[str, Any]) -> Settings:
@@ -166,24 +97,34 @@ def load_config(source: str | Path | Mapping[str, Any]) -> Settings:
     Raises ConfigError: no such file, no valid TOML, an unknown key, a wrong type, or a version of auditor that it is not for.
     """
     where = "the configuration" if isinstance(source, Mapping) else str(source)
-    data = jsonable(source) if isinstance(source, Mapping) else read_toml(Path(source))
+    text = "" if isinstance(source, Mapping) else read_text(Path(source))
+    data = jsonable(source) if isinstance(source, Mapping) else parsed(text, where)
     check_version(data.get("requires"), where)
     try:
-        return Settings.model_validate(data)
+        settings = Settings.model_validate(data)
     except ValidationError as error:
         raise ConfigError(f"{where}: {in_words(error, Settings)}") from error
+    if text:
+        settings._text, settings._path = text, where
+    return settings
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def parsed(text: str, where: str) -> dict[str, Any]:
+    """TOML as a mapping."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where} is not valid TOML: {error}; correct that line") from error
+
+
+def read_text(path: Path) -> str:
     """The file's content."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}; `auditor init {path}` writes one") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}; correct that line") from error
 
 
 def jsonable(value: Any) -> Any:

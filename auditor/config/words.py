@@ -17,6 +17,8 @@ EXPECTED: Mapping[str, str] = {
     "dict_type": "a table",
     "model_type": "a table",
     "model_attributes_type": "a table",
+    "string_too_short": "some text",
+    "bool_type": "true or false",
 }
 """Type of a fault -> what was expected."""
 
@@ -53,9 +55,9 @@ def expected(fault: Mapping[str, Any], root: type[BaseModel]) -> str:
 def place(loc: tuple[int | str, ...]) -> str:
     """("gate", "rules", 0, "level") as `[[gate.rules]] number 1, level`."""
     names = [str(part) for part in loc]
-    if names[:2] == ["gate", "rules"]:
+    if names[:2] in (["gate", "rules"], ["gate", "waivers"]):
         number = f" number {int(names[2]) + 1}" if len(names) > 2 else ""
-        return ", ".join([f"[[gate.rules]]{number}", *names[3:]])
+        return ", ".join([f"[[gate.{names[1]}]]{number}", *names[3:]])
     if not names or names[0] == "requires":
         return "".join(names) or "the file"
     return ", ".join([f"[{names[0]}]", *names[1:]])

@@ -1,4 +1,4 @@
-"""judge(audit, policy): a pure function. What cannot be shown good is never passed.
+"""judge(audit, policy, baseline, today): a pure function. What cannot be shown good is never passed.
 
 A rule on a figure ends as
 
@@ -6,6 +6,11 @@ A rule on a figure ends as
     fail          its other bound is on the wrong side; under `level = "warn"` this is `warn`
     inconclusive  neither, or the figure has no finite value, no bounds, or a flag that makes it void
     incomplete    there is no figure: its probe failed, did not apply, or was left out; whatever the rule's level
+    waived        it fails or is inconclusive, and a waiver of the policy lets it through
+
+A rule against the baseline is judged in the same way on the difference of the same images, with the margin as its line.
+A rule on many classes or slices ends so for each of them: one fails where it is shown bad with the error held over all (Holm);
+one of which nothing is shown is `undecided`, is listed and changes no code, unless the rule has `require_proof`.
 
 `on_inconclusive = "pass"` speaks only of the first kind of inconclusive: a figure without bounds, without a finite value or with
 a void flag passes under no policy. Under `level = "warn"` an inconclusive rule is a `warn` too: such a rule blocks no release.
@@ -14,101 +19,94 @@ a void flag passes under no policy. Under `level = "warn"` an inconclusive rule 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from dataclasses import replace
+from datetime import date
 
-from auditor.bounds import rebound, samples_to_decide
-from auditor.config import GateSettings, Rule
-from auditor.gate.behind import samples
-from auditor.gate.classes import class_names, name_of, worst_class
-from auditor.gate.match import Case, cases, require_known
+from auditor.config import GateSettings
+from auditor.errors import PolicyError
+from auditor.gate.classes import class_names
+from auditor.gate.match import cases, require_known
+from auditor.gate.material import SLICE
+from auditor.gate.outcome import outcomes
+from auditor.gate.pairs import Pairs
+from auditor.gate.reading import Grounds, grouping
 from auditor.gate.verdict import verdict
-from auditor.gate.words import clean, real, sentence
-from auditor.types import Array, AuditRecord, Json, Outcome, Value, Verdict
+from auditor.gate.waivers import waived
+from auditor.types import Array, AuditRecord, Baseline, Json, Verdict
 
 __all__ = ["judge", "require_known"]
 
-State: TypeAlias = Literal["pass", "fail", "undecided", "unusable"]
-"""`undecided`: only the sampling error stands between; `unusable`: no figure that a rule could pass on."""
 
-
-def judge(record: AuditRecord, columns: Mapping[str, Array], policy: GateSettings) -> Verdict:
+def judge(
+    record: AuditRecord,
+    columns: Mapping[str, Array],
+    policy: GateSettings,
+    *,
+    baseline: Baseline | None = None,
+    today: date | None = None,
+    group: str = "",
+) -> Verdict:
     """The verdict on an audit. `columns`: those of predictions.parquet, (N,) each; read only for intervals and for images.
 
-    Raises PolicyError where a rule names a probe, a measure or a scope that the audit does not know.
+    `baseline`: what rules against it are judged by. `today`: for waivers; needed where the policy has one. `group`: the column
+    of the manifest by which images belong together.
+
+    Raises PolicyError where a rule names a probe, a measure, a scope or a slice that the audit does not know, and where no
+    column `group` is.
     """
-    found = [case for rule in policy.rules for case in cases(record, rule)]
-    return verdict(tuple(outcome(case, record, columns, policy) for case in found), record, policy)
-
-
-def outcome(case: Case, record: AuditRecord, columns: Mapping[str, Array], policy: GateSettings) -> Outcome:
-    """One rule on one figure."""
-    if case.value is None:
-        return Outcome(case.id, "incomplete", sentence(case, None, None), as_json(case))
-    low, high = rebound(case.value, columns, policy.confidence)
-    state, remark = state_of(case.value, low, high, case.rule, policy)
-    name, aside = settled(state, case.rule)
-    value, needed = case.value, None
-    if state == "undecided":
-        bounded = Value(value.value, value.kind, value.unit, n=value.n, k=value.k, low=low, high=high)
-        needed = samples_to_decide(bounded, case.rule.line, confidence=policy.confidence)
-    names = class_names(record)
-    remarks = "; ".join(part for part in (worst_named(case, columns, names, record), remark, aside) if part)
-    return Outcome(
-        id=case.id,
-        verdict=name,
-        sentence=sentence(case, low, high, remarks),
-        rule=as_json(case),
-        value=real(value.value),
-        low=low,
-        high=high,
-        n=value.n,
-        needed=needed,
-        samples=samples(case, columns, names) if name != "pass" else (),
+    pairs = None if baseline is None else Pairs(baseline, record, columns)
+    groups = grouping(columns, group)
+    if group and groups is None:
+        known = sorted(name.removeprefix(SLICE) for name in columns if name.startswith(SLICE))
+        raise PolicyError(f"[data] group: the data have no column {group!r}; expected one of the manifest's: {known or 'none'}")
+    grounds = Grounds(record, columns, policy, class_names(record), groups, pairs)
+    found = tuple(
+        outcome
+        for number, rule in enumerate(policy.all_rules)
+        for outcome in outcomes(cases(record, rule, columns), number, grounds)
     )
+    listed: tuple[Mapping[str, Json], ...] = ()
+    if policy.waivers:
+        if today is None:
+            raise ValueError("expected today: the policy has waivers, and they end")
+        found, listed = waived(found, policy.waivers, record, today)
+    whole = verdict(found, record, policy)
+    day = today.isoformat() if today is not None and policy.waivers else ""
+    return replace(whole, waivers=listed, baseline=compared(pairs, policy), group=group, today=day)
 
 
-def state_of(value: Value, low: float | None, high: float | None, rule: Rule, policy: GateSettings) -> tuple[State, str]:
-    """Where a figure stands to the line, and what the sentence has to say of it."""
-    at = real(value.value)
-    void = next((flag for flag in value.flags if flag.startswith("void:")), None)
-    if void is not None:
-        return "unusable", f"it is void: {clean(void.removeprefix('void:').strip(), longest=300)}"
-    if at is None:
-        return "unusable", ""
-    if value.kind == "exact" or policy.decide == "point":
-        good = at >= rule.line if rule.at_least is not None else at <= rule.line
-        return ("pass" if good else "fail"), ("" if value.kind == "exact" else "judged by the value alone")
-    if low is None or high is None:
-        return "unusable", "it has no interval"
-    if rule.at_least is not None:
-        return ("pass" if low >= rule.line else "fail" if high < rule.line else "undecided"), ""
-    return ("pass" if high <= rule.line else "fail" if low > rule.line else "undecided"), ""
+def compared(pairs: Pairs | None, policy: GateSettings) -> Mapping[str, Json]:
+    """What gate.json says of the baseline; {} where no rule is against one."""
+    if pairs is None or not any(rule.paired for rule in policy.all_rules):
+        return {}
+    baseline = pairs.baseline
+    return {
+        "name": baseline.name,
+        "made": baseline.made,
+        "source": baseline.source,
+        "digest": baseline.digest,
+        "weights": baseline.model.get("digest", ""),
+        "images": len(pairs.matched[0]),
+        "overlap": pairs.overlap,
+        "relabelled": int(pairs.relabelled.sum()),
+        "trouble": pairs.difference,
+        "drift": drift(pairs),
+    }
 
 
-def settled(state: State, rule: Rule) -> tuple[Literal["pass", "fail", "warn", "inconclusive"], str]:
-    """The outcome that level and on_inconclusive make of a state, and what the sentence has to say of that."""
-    bad: Literal["fail", "warn"] = "warn" if rule.level == "warn" else "fail"
-    if state == "pass":
-        return "pass", ""
-    if state == "fail":
-        return bad, ""
-    if rule.on_inconclusive == "fail":
-        return bad, "undecided, which the policy counts as failed"
-    if rule.on_inconclusive == "pass" and state == "undecided":
-        return "pass", "undecided, which the policy lets pass"
-    return ("warn", "undecided") if rule.level == "warn" else ("inconclusive", "")
-
-
-def worst_named(case: Case, columns: Mapping[str, Array], names: tuple[str, ...], record: AuditRecord) -> str:
-    """Which class the lowest recall is of; "" for another measure."""
-    if f"{case.rule.probe}.{case.rule.name}" != "performance.worst_class_recall":
-        return ""
-    worst = worst_class(columns)
-    values = record.sections["performance"].values
-    return "" if worst is None else f"the class is {clean(name_of(worst, columns, names, values))}"
-
-
-def as_json(case: Case) -> Mapping[str, Json]:
-    """The rule as gate.json holds it, its scope spelt out."""
-    rule = case.rule.model_dump(mode="json", exclude_none=True)
-    return {**rule, "measure": f"{case.rule.probe}.{case.rule.name}"} | ({"scope": case.scope} if case.scope else {})
+def drift(pairs: Pairs) -> list[Mapping[str, Json]]:
+    """Each figure of the first baseline: there, in this baseline, and today. Margins that add up are seen here."""
+    first = pairs.baseline.first
+    if not first:
+        return []
+    rows: list[Mapping[str, Json]] = []
+    for id, value in first.get("values", {}).items():
+        probe, _, key = id.partition(".")
+        section, before = pairs.record.sections.get(probe), pairs.baseline.values.get(id)
+        today = section.values.get(key) if section is not None else None
+        measure = next((m for m in pairs.record.catalogue.get(probe, ()) if m.name == key.partition(".")[0]), None)
+        if before is None or today is None or measure is None:
+            continue
+        named = {"id": id, "title": measure.title, "unit": measure.unit, "direction": measure.direction}
+        rows.append({**named, "first": value, "baseline": before.value, "today": today.value})
+    return rows

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
 
+from auditor.bounds import proportion
 from auditor.bounds.statistics import tally
-from auditor.gate.match import Case
 from auditor.types import Array, AuditRecord, Value
+
+RECALL = ("performance", "recall")
+"""The probe and the measure that has one figure a class."""
 
 
 def class_names(record: AuditRecord) -> tuple[str, ...]:
@@ -35,11 +39,28 @@ def worst_class(columns: Mapping[str, Array]) -> int | None:
     return min(found, key=lambda row: row[1] / row[2])[0] if found else None
 
 
-def class_of(case: Case, columns: Mapping[str, Array], names: tuple[str, ...]) -> int | None:
-    """The class that `performance.recall.NAME` is about."""
-    if case.scope in names:
-        return names.index(case.scope)
-    value = case.value
+def scope_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The classes as figures are named after them: one that has another's name has its number behind it."""
+    counts = Counter(names)
+    return tuple(name if counts[name] == 1 else f"{name} ({number})" for number, name in enumerate(names))
+
+
+def recalls(columns: Mapping[str, Array], names: tuple[str, ...]) -> dict[str, Value]:
+    """Class -> its recall, of every class that has a sample: an audit of many classes holds no figure of each."""
+    named = scope_names(names)
+    return {
+        named[number] if number < len(named) else str(number): proportion(right, count)
+        for number, right, count in tallied(columns)
+    }
+
+
+def class_of(scope: str, value: Value | None, columns: Mapping[str, Array], names: tuple[str, ...]) -> int | None:
+    """The class that the figure `recall.SCOPE` is about: by its name, its number, or the counts that fit no other."""
+    named = scope_names(names)
+    if scope in named:
+        return named.index(scope)
+    if not names and scope.isdecimal():
+        return int(scope)
     fits = [number for number, right, count in tallied(columns) if value is not None and (right, count) == (value.k, value.n)]
     return fits[0] if len(fits) == 1 else None
 

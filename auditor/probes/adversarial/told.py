@@ -41,7 +41,7 @@ def robustness(rows: State, samples: int, *, epsilons: tuple[float, ...], epsilo
     flags = (f"L-inf, epsilon {said}", *void)
     right = [int(k) for k in (~worst).sum(0)]
     values = {
-        "robust_accuracy": replace(proportion(right[at], n), flags=flags),
+        "robust_accuracy": replace(proportion(right[at], n, columns=("adversarial.robust",)), flags=flags),
         "robust_accuracy_8bit": replace(proportion(int((~grid[:, at]).sum()), n), flags=flags),
     }
     robust, smallest = np.full(samples, np.nan), np.full(samples, np.nan)
