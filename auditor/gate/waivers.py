@@ -57,7 +57,7 @@ def stand(waiver: Waiver, outcomes: Sequence[Outcome], record: AuditRecord, toda
     beyond = [outcome for outcome in open_ if not within(waiver, outcome)]
     if beyond:
         at, unit = beyond[0].value, beyond[0].unit
-        shown = [with_unit(number(x, unit, 1), unit) for x in (at, waiver.bound) if x is not None]
+        shown = [with_unit(number(x, unit, 0), unit) for x in (at, waiver.bound) if x is not None]
         return Stand(waiver, "unused", f"the figure is {shown[0]}, beyond the waiver's bound of {shown[-1]}")
     return Stand(waiver, "used", "")
 
