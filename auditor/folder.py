@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 
 from auditor.config import Settings
@@ -59,16 +60,33 @@ def judge_folder(folder: Path, settings: Settings, *, today: date | None = None,
 
 
 def write_judgement(folder: Path, verdict: Verdict) -> None:
-    """gate.json, junit.xml, summary.md and index.html of one verdict."""
-    from auditor.exports.junit import junit  # here, not above: `auditor check` answers without the report's libraries
-    from auditor.exports.summary import summary
-    from auditor.report import render
+    """gate.json, every export of it, and index.html."""
+    from auditor.report import render  # here, not above: `auditor check` answers without the report's libraries
 
-    record = read_audit(folder)
     write_verdict(folder, verdict)
-    write_bytes(folder / "junit.xml", junit(record, verdict).encode())
-    write_bytes(folder / "summary.md", summary(record, verdict).encode())
+    for name, text in exported(read_audit(folder), verdict, Columns(folder)).items():
+        write_bytes(folder / name, text.encode())
     render(folder)
+
+
+def exported(record: AuditRecord, verdict: Verdict, columns: Mapping[str, Array]) -> dict[str, str]:
+    """File name -> content of what is written beside gate.json; all of it says what gate.json says."""
+    from auditor.exports.images import images
+    from auditor.exports.junit import junit
+    from auditor.exports.model_card import eval_results, model_card
+    from auditor.exports.sarif import sarif
+    from auditor.exports.summary import summary
+
+    version = str(import_module("auditor").__version__)
+    found = {
+        "junit.xml": junit(record, verdict),
+        "summary.md": summary(record, verdict),
+        "results.sarif": sarif(record, verdict, version=version),
+        "model_card.md": model_card(record, verdict),
+        "images.csv": images(verdict, columns),
+    }
+    results = eval_results(record, verdict)
+    return found if results is None else {**found, ".eval_results/auditor.yaml": results}
 
 
 @contextmanager

@@ -225,7 +225,7 @@ class Verdict:
     today: str = ""
     """The day it was judged, where waivers made that matter."""
     source: Mapping[str, Json] = field(default_factory=dict)
-    """Where the policy stands: path, and the lines of its rules and waivers."""
+    """Where the policy stands: path, and the lines of its rules and waivers; and `hub`, the benchmark that [report] names."""
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,12 @@ class DataSettings(Strict):
 class ReportSettings(Strict):
     """[report]."""
 
+    hub_dataset: str | None = Field(
+        default=None, pattern=r"^[\w.-]+(/[\w.-]+)?$", description="owner/name of a data set on the Hub"
+    )
+    """The benchmark of the Hugging Face Hub that the data are of: the model card names it, `.eval_results` holds the accuracy."""
+    hub_task: str | None = Field(default=None, pattern=r"^\S+$", description="the id of a task in the benchmark's eval.yaml")
+
 
 class Settings(Strict):
     """audit.toml."""

@@ -17,11 +17,13 @@ def located(settings: Settings) -> dict[str, Json]:
     """{path, rules, waivers, gate}: the path relative to where the program runs, and lines from 1; {} without a file.
 
     `rules` has a line for each of `all_rules`; those of a preset stand where the preset is named. Rules in an inline array are
-    found by their measure, else they stand where [gate] does.
+    found by their measure, else they stand where [gate] does. `hub`: the benchmark that [report] names.
     """
     path, text = settings.source
+    report = settings.report
+    hub: dict[str, Json] = {"hub": {"dataset": report.hub_dataset, "task": report.hub_task}} if report.hub_dataset else {}
     if not path:
-        return {}
+        return hub
     lines = text.splitlines()
     found: dict[str, list[int]] = {"rules": [], "waivers": []}
     for number, line in enumerate(lines, 1):
@@ -38,7 +40,7 @@ def located(settings: Settings) -> dict[str, Json]:
         waivers = [holding(lines, waiver.id, gate) for waiver in policy.waivers]
     preset = first(lines, PRESET) or gate
     rules = rules + [preset] * (len(policy.all_rules) - len(rules))
-    return {"path": relative(path), "rules": rules, "waivers": waivers, "gate": gate}
+    return {"path": relative(path), "rules": rules, "waivers": waivers, "gate": gate, **hub}
 
 
 def first(lines: list[str], pattern: re.Pattern[str]) -> int | None:

@@ -5,6 +5,7 @@
     incomplete    error
     warn          passed, the sentence in system-out
     waived        skipped
+    undecided     passed, the sentence in system-out: one of many classes or slices, which blocks nothing
     pass          passed
 
 So failures and errors together are zero exactly where the exit code is 0.
@@ -19,6 +20,7 @@ from collections import Counter
 from auditor.types import AuditRecord, Outcome, Verdict
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+SIDES = ("at_least", "at_most", "no_worse_than_baseline_by")
 MOST_NAMED = 20
 """Images that a failing case lists; gate.json has them all."""
 
@@ -36,7 +38,7 @@ def junit(record: AuditRecord, verdict: Verdict) -> str:
     suites: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         suites.setdefault(outcome.id.partition(".")[0], []).append(outcome)
-    root = ET.Element("testsuites", {"name": legal(f"auditor: {record.name}")} | counts(outcomes))
+    root = ET.Element("testsuites", {"name": legal(f"auditor: {record.name}")} | counts(outcomes, suite=False))
     for probe, members in suites.items():
         suite = ET.SubElement(root, "testsuite", {"name": legal(probe)} | counts(members))
         seen: Counter[str] = Counter()
@@ -46,11 +48,12 @@ def junit(record: AuditRecord, verdict: Verdict) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def counts(outcomes: list[Outcome] | tuple[Outcome, ...]) -> dict[str, str]:
-    """The counters of a suite."""
+def counts(outcomes: list[Outcome] | tuple[Outcome, ...], *, suite: bool = True) -> dict[str, str]:
+    """The counters of a suite, or of the whole: Jenkins' schema knows `skipped` on a suite alone."""
     found = Counter(o.verdict for o in outcomes)
     failures = found["fail"] + found["inconclusive"]
-    names = {"tests": len(outcomes), "failures": failures, "errors": found["incomplete"], "skipped": found["waived"]}
+    names = {"tests": len(outcomes), "failures": failures, "errors": found["incomplete"]}
+    names |= {"skipped": found["waived"]} if suite else {}
     return {name: str(count) for name, count in names.items()} | {"time": "0"}
 
 
@@ -67,13 +70,14 @@ def add_case(suite: ET.Element, probe: str, outcome: Outcome, seen: Counter[str]
         ET.SubElement(case, "error", {"type": "incomplete", "message": said}).text = legal(body(outcome))
     elif outcome.verdict == "waived":
         ET.SubElement(case, "skipped", {"message": said})
-    elif outcome.verdict == "warn":
-        ET.SubElement(case, "system-out").text = legal(f"warning: {body(outcome)}")
+    elif outcome.verdict in ("warn", "undecided"):
+        word = "warning" if outcome.verdict == "warn" else outcome.verdict
+        ET.SubElement(case, "system-out").text = legal(f"{word}: {body(outcome)}")
 
 
 def line_of(outcome: Outcome) -> str:
     """`at_least 0.85`, with the level where it is no failure."""
-    sides = [f"{side} {outcome.rule[side]:.10g}" for side in ("at_least", "at_most") if outcome.rule.get(side) is not None]
+    sides = [f"{side} {outcome.rule[side]:.10g}" for side in SIDES if outcome.rule.get(side) is not None]
     return " ".join([*sides, *(["warn"] if outcome.rule.get("level") == "warn" else [])])
 
 
@@ -84,5 +88,6 @@ def body(outcome: Outcome) -> str:
         lines.append(f"About {outcome.needed:,} samples would decide it.")
     if outcome.samples:
         more = f", ... ({len(outcome.samples)} in gate.json)" if len(outcome.samples) > MOST_NAMED else ""
-        lines.append(f"Images, worst first: {', '.join(str(i) for i in outcome.samples[:MOST_NAMED])}{more}")
+        shown = outcome.names or [f"number {i}" for i in outcome.samples]
+        lines.append(f"Images, worst first: {', '.join(shown[:MOST_NAMED])}{more}")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from auditor.types import VERDICTS, AuditRecord, Outcome, Value, Verdict
 
 MOST_RULES, MOST_FIGURES, MOST_BYTES = 100, 60, 1_000_000
 """Rows of either table, and the whole: GitHub drops a summary above 1 MiB."""
-ORDER = ("fail", "incomplete", "inconclusive", "warn", "waived", "pass")
+ORDER = ("fail", "incomplete", "inconclusive", "warn", "waived", "undecided", "pass")
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~$@])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", ":": "&#58;"}
@@ -29,7 +29,9 @@ def summary(record: AuditRecord, verdict: Verdict) -> str:
     parts = [
         f"## {VERDICTS[verdict.verdict]}: {escaped(record.name, longest=120)}",
         escaped(verdict.why),
+        *against(verdict),
         *rules(verdict),
+        *waivers(verdict),
         *values(record),
     ]
     parts.append(f"Exit code {verdict.exit_code}. The report is index.html; gate.json has every outcome with its images.")
@@ -38,14 +40,38 @@ def summary(record: AuditRecord, verdict: Verdict) -> str:
     return text if len(data) <= MOST_BYTES else data[:MOST_BYTES].decode(errors="ignore") + "\n"
 
 
+def against(verdict: Verdict) -> list[str]:
+    """What it was compared with."""
+    found = verdict.baseline
+    if not found:
+        return []
+    trouble = f" {escaped(found['trouble'])}." if found.get("trouble") else ""
+    same = f"{found['images']:,} of the images are the same ({100 * found['overlap']:.1f} %)"
+    return [f"Baseline: {escaped(found['name'], longest=120)} of {escaped(found['made'])}; {same}.{trouble}"]
+
+
+def waivers(verdict: Verdict) -> list[str]:
+    """Every waiver of the policy, also those that are expired or unused."""
+    rows = [
+        f"| {escaped(w['standing'])} | {escaped(w['covers'], longest=200)} | {escaped(w['owner'])} | {escaped(w['reason'])} "
+        f"| {escaped(w['expires'])} |"
+        for w in verdict.waivers[:MOST_RULES]
+    ]
+    head = ["| waiver | of | owner | reason | last day |", "| --- | --- | --- | --- | --- |"]
+    return ["\n".join([*head, *rows])] if rows else []
+
+
 def rules(verdict: Verdict) -> list[str]:
-    """The table of rules, what decides first; nothing without a rule."""
+    """The table of rules, what decides first; nothing without a rule. Of a rule on many only what is not passed."""
+    shown = [outcome for outcome in verdict.outcomes if outcome.many == 1 or outcome.verdict != "pass"]
+    passed = len(verdict.outcomes) - len(shown)
     if not verdict.outcomes:
         return []
-    listed = sorted(verdict.outcomes, key=lambda outcome: ORDER.index(outcome.verdict))
+    listed = sorted(shown, key=lambda outcome: ORDER.index(outcome.verdict))
     rows = [f"| {VERDICTS[o.verdict]} | {escaped(o.id, longest=200)} | {told(o)} |" for o in listed[:MOST_RULES]]
     table = "\n".join(["| verdict | figure | why |", "| --- | --- | --- |", *rows])
-    return [table, *more(len(listed) - MOST_RULES, "rules")]
+    also = [f"{passed:,} more classes or slices pass."] if passed else []
+    return [table, *more(len(listed) - MOST_RULES, "rules"), *also]
 
 
 def told(outcome: Outcome) -> str:

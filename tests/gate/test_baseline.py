@@ -35,7 +35,14 @@ def turned(columns: dict[str, np.ndarray], lose: int, win: int) -> dict[str, np.
 
 @pytest.mark.parametrize(
     ("lose", "win", "verdict", "code"),
-    [(0, 0, "pass", 0), (10, 10, "pass", 0), (20, 5, "inconclusive", 4), (60, 0, "fail", 1), (0, 60, "pass", 0), (80, 40, "fail", 1)],
+    [
+        (0, 0, "pass", 0),
+        (10, 10, "pass", 0),
+        (20, 5, "inconclusive", 4),
+        (60, 0, "fail", 1),
+        (0, 60, "pass", 0),
+        (80, 40, "fail", 1),
+    ],
 )
 def test_it_is_judged_by_the_paired_difference(lose: int, win: int, verdict: str, code: int) -> None:
     before = model(0)
@@ -199,10 +206,14 @@ def test_lower_is_better_turns_the_sign() -> None:
     bold = answers(LABEL, right, confidence=np.clip(confidence + 0.15, 0, 1))
     values = real_statistics(before)
     asked = rule("ece", no_worse_than_baseline_by=0.03)
-    worse = of(gate(bold, asked, record=audit(bold, **real_statistics(bold)), against=baseline(before, **values)), "performance.ece")
+    worse = of(
+        gate(bold, asked, record=audit(bold, **real_statistics(bold)), against=baseline(before, **values)), "performance.ece"
+    )
     assert (worse.verdict, worse.least) == ("fail", False)
     assert worse.baseline["difference"] > 0.03
-    better = of(gate(before, asked, record=audit(before, **values), against=baseline(bold, **real_statistics(bold))), "performance.ece")
+    better = of(
+        gate(before, asked, record=audit(before, **values), against=baseline(bold, **real_statistics(bold))), "performance.ece"
+    )
     assert better.verdict == "pass"
 
 
@@ -265,7 +276,9 @@ def test_forty_thousand_images_stay_below_5_mb(tmp_path: Path) -> None:
     n, draw = 40_000, rng(0)
     columns = answers(draw.integers(0, 1000, n), draw.uniform(size=n) < 0.8, confidence=draw.uniform(size=n).astype(np.float32))
     columns["key"] = np.array([hashlib.sha256(str(i).encode()).hexdigest() + ":0" for i in range(n)], dtype=object)
-    columns["name"] = np.array([f"n{i % 1000:08d}/ILSVRC2012_val_{draw.integers(10**8):08d}.JPEG" for i in range(n)], dtype=object)
+    columns["name"] = np.array(
+        [f"n{i % 1000:08d}/ILSVRC2012_val_{draw.integers(10**8):08d}.JPEG" for i in range(n)], dtype=object
+    )
     columns["performance.top5"] = (draw.uniform(size=n) < 0.95).astype(np.float32)
     columns["neighbours.agreement"] = (draw.integers(0, 11, n) / 10).astype(np.float32)
     values = {

@@ -140,7 +140,9 @@ def test_no_waiver_stands_for_a_figure_that_is_not_there(value: str) -> None:
         values["top1"] = dataclasses.replace(values["top1"], flags=("void: x",))
     else:
         del values["top1"]
-    record = dataclasses.replace(record, sections={"performance": dataclasses.replace(record.sections["performance"], values=values)})
+    record = dataclasses.replace(
+        record, sections={"performance": dataclasses.replace(record.sections["performance"], values=values)}
+    )
     asked = {key: value for key, value in waiver(measure="performance.top1").items() if key != "scope"}
     policy = load_config({"gate": {"rules": [rule("top1", at_least=0.1)], "waivers": [asked]}}).gate
     verdict = judge(record, COLUMNS, policy, today=DAY)
