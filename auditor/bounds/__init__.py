@@ -17,8 +17,8 @@ from auditor.bounds.power import normal_power, share_power
 from auditor.types import Array, Value
 
 __all__ = [
-    "RESAMPLES", "STATISTICS", "Bounds", "bounds_of", "clopper_pearson", "exact", "grouped_bounds", "kept", "mcnemar",
-    "normal_power", "paired_bounds", "proportion", "rebound", "samples_to_decide", "share_power", "statistic",
+    "CONFIDENCE", "RESAMPLES", "STATISTICS", "Bounds", "bounds_of", "clopper_pearson", "exact", "grouped_bounds", "kept",
+    "mcnemar", "normal_power", "paired_bounds", "proportion", "rebound", "samples_to_decide", "share_power", "statistic",
 ]  # fmt: skip
 
 STATISTICS: Mapping[str, Callable[..., float]] = {

@@ -97,13 +97,18 @@ def difference(name: str, today: list[Array], before: list[Array]) -> float:
 
 
 def mean_difference(today: Array, before: Array, *, seed: int, resamples: int, confidence: float) -> Bounds:
-    """By counts for zeros and ones, else by the mean of the differences; none where no difference is seen in numbers at large."""
+    """By counts for zeros and ones, else by the mean of the differences; nothing where all figures are one and the same."""
     zeros_and_ones = bool(np.isin(today, (0.0, 1.0)).all() and np.isin(before, (0.0, 1.0)).all())
     if zeros_and_ones:
         broken, fixed = np.sum(today < before), np.sum(today > before)
         low, high = paired_share(np.array([broken]), np.array([fixed]), np.array([len(today)]), confidence)
         return float(low[0]), float(high[0])
-    return mean_bounds(today - before, seed=seed, resamples=resamples, confidence=confidence)
+    moved = today - before
+    if np.ptp(moved) == 0:  # none is seen to move otherwise: so many could, and no further than the figures lie apart
+        _, most = exact_bounds(np.zeros(1), np.array([len(moved)]), 1 - confidence, 1 - confidence)
+        reach = float(most[0]) * float(np.ptp(np.concatenate([today, before])))
+        return (float(moved[0]) - reach, float(moved[0]) + reach) if reach else NOTHING
+    return mean_bounds(moved, seed=seed, resamples=resamples, confidence=confidence)
 
 
 def macro_difference(today: list[Array], before: list[Array], confidence: float) -> Bounds:

@@ -170,12 +170,81 @@ def check(
     today: Annotated[str | None, typer.Option(help="judge as on this day, such as 2026-08-31: waivers end")] = None,
     json_: Annotated[bool, typer.Option("--json", help="print the verdict as JSON")] = False,
     write: Annotated[bool, typer.Option(help="write gate.json, its exports and the page again")] = False,
+    github: Annotated[bool, typer.Option(help="annotations for GitHub Actions, and the summary of the step")] = False,
 ) -> None:
     """Judge a saved audit under a policy: no model, no GPU, no torch."""
     from auditor.cli.check import Asked
     from auditor.cli.check import check as checked
 
-    raise typer.Exit(checked(folder, Asked(policy, baseline, today, json_, write)))
+    raise typer.Exit(checked(folder, Asked(policy, baseline, today, json_, write, github)))
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="the audit to compare with")],
+    after: Annotated[Path, typer.Argument(help="the audit of today")],
+    out: Annotated[Path | None, typer.Option(help="the page (compare-BEFORE.html in the audit of today)")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="print the comparison as JSON, and write no page")] = False,
+) -> None:
+    """Compare two audits image by image: differences with intervals, every image that turned."""
+    from auditor.cli.compare import run_compare
+
+    print(run_compare(before, after, out=out, json_=json_))
+
+
+@app.command()
+def baseline(
+    action: Annotated[str, typer.Argument(help="set or show")],
+    folder: Annotated[Path | None, typer.Argument(help="of `set`: an audit that passed its gate")] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", "--to", help="the baseline ([gate] baseline, else baseline.parquet)")
+    ] = None,
+    today: Annotated[str | None, typer.Option(help="the day it is set, such as 2026-08-31")] = None,
+) -> None:
+    """Make an accepted audit the baseline, or show the one there is."""
+    from datetime import date
+
+    from auditor.cli.baseline import set_baseline, show_baseline
+    from auditor.cli.check import day
+
+    if action == "show" and folder is None:
+        print(show_baseline(file))
+    elif action == "set" and folder is not None:
+        print(set_baseline(folder, file, today=day(today) or date.today()))
+    else:
+        raise typer.BadParameter("expected `baseline set AUDIT` or `baseline show`")
+
+
+@app.command()
+def waive(
+    folder: Annotated[Path, typer.Argument(help="the audit")],
+    figure: Annotated[str, typer.Argument(help="as `check` names it: performance.recall.cat, performance.top1[mark=clean]")],
+    owner: Annotated[str, typer.Option(help="who answers for it")],
+    reason: Annotated[str, typer.Option(help="why it is accepted")],
+    days: Annotated[int, typer.Option(help="how long it holds")] = 30,
+    bound: Annotated[float | None, typer.Option(help="the figure's value beyond which it does not reach")] = None,
+    id_: Annotated[str | None, typer.Option("--id", help="its name (W1, W2, ...)")] = None,
+    this_model: Annotated[bool, typer.Option(help="for these weights alone")] = False,
+    policy: Annotated[Path, typer.Option("--policy", "--config", help="where it is written")] = Path("audit.toml"),
+    today: Annotated[str | None, typer.Option(help="the day it is granted, such as 2026-08-31")] = None,
+) -> None:
+    """Write a waiver for one failing figure into audit.toml: owner, reason, and an end."""
+    from datetime import date
+
+    from auditor.cli.check import day
+    from auditor.cli.waive import Wanted
+    from auditor.cli.waive import waive as waived
+
+    wanted = Wanted(figure, owner, reason, days, bound, id_, this_model, policy)
+    print(waived(folder, wanted, today=day(today) or date.today()), end="")
+
+
+@app.command()
+def verify(folder: Path) -> None:
+    """Check that an audit's files are as they were written, and say where its figures come from."""
+    from auditor.cli.verify import verify as verified
+
+    print(verified(folder))
 
 
 @app.command()
@@ -223,11 +292,12 @@ def probes(
 def init(
     path: Annotated[Path, typer.Argument(help="where to write it")] = Path("audit.toml"),
     force: Annotated[bool, typer.Option(help="replace an existing file")] = False,
+    source: Annotated[Path | None, typer.Option("--from", help="an accepted audit: propose rules that it holds")] = None,
 ) -> None:
     """Write a commented audit.toml."""
     from auditor.cli.init import write_config
 
-    print(write_config(path, force=force))
+    print(write_config(path, force=force, source=source))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -24,6 +25,7 @@ class Asked:
     today: str | None = None
     json_: bool = False
     write: bool = False
+    github: bool = False
 
 
 def check(folder: Path, asked: Asked) -> int:
@@ -43,7 +45,21 @@ def check(folder: Path, asked: Asked) -> int:
 
         render_listing(folder.resolve().parent)
     print(dumps(verdict).decode() if asked.json_ else told(verdict), end="" if asked.json_ else "\n")
+    if asked.github:
+        to_github(record, verdict)
     return verdict.exit_code
+
+
+def to_github(record: AuditRecord, verdict: Verdict) -> None:
+    """Annotations on standard output, and the summary into the file that GitHub Actions names."""
+    from auditor.exports.github import workflow_commands
+    from auditor.exports.summary import summary
+
+    print(workflow_commands(verdict))
+    place = os.environ.get("GITHUB_STEP_SUMMARY")
+    if place:
+        with Path(place).open("a", encoding="utf-8") as file:
+            file.write(summary(record, verdict))
 
 
 def settings_of(policy: Path | None, baseline: str | None = None) -> Settings:

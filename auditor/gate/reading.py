@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
-from auditor.bounds import Bounds, bounds_of, normal_power, rebound, samples_to_decide, share_power
+from auditor.bounds import CONFIDENCE, Bounds, bounds_of, normal_power, rebound, samples_to_decide, share_power
 from auditor.config import GateSettings
+from auditor.gate.classes import class_names
 from auditor.gate.match import Case
 from auditor.gate.material import SLICE, Material, material
 from auditor.gate.pairs import Pairs
@@ -144,6 +145,25 @@ def tells(reading: Reading, low: float | None, high: float | None, confidence: f
     return dict(found)
 
 
-def held_material(case: Case, grounds: Grounds) -> Material | None:
-    """What is behind the figure of a case."""
-    return material(case.rule.probe, case.rule.name, case.scope, case.value, grounds.columns, grounds.names)
+def regrouped(record: AuditRecord, columns: Mapping[str, Array], group: str) -> AuditRecord:
+    """The audit with the interval of every figure that is made image by image bounded by group; as it is without a group."""
+    groups = grouping(columns, group)
+    if groups is None:
+        return record
+    names, sections = class_names(record), {}
+    for probe, section in record.sections.items():
+        values = {}
+        for key, value in section.values.items():
+            name, _, scope = key.partition(".")
+            found = None if value.kind == "exact" else material(probe, name, scope, value, columns, names)
+            values[key] = value if found is None else bounded(value, found, groups)
+        sections[probe] = replace(section, values=values)
+    return replace(record, sections=sections)
+
+
+def bounded(value: Value, found: Material, groups: Array) -> Value:
+    """A figure with its 90 % interval by group."""
+    rows, positions = found.held()
+    low, high = bounds_of(found.statistic, rows, seed=value.seed or 0, confidence=CONFIDENCE, groups=groups[positions])
+    count = len(np.unique(groups[positions]))
+    return replace(value, low=low, high=high, flags=(*value.flags, f"by {count:,} groups"))

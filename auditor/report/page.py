@@ -9,15 +9,15 @@ from pathlib import Path
 from markupsafe import Markup
 
 from auditor import store
-from auditor.report import engine
+from auditor.gate.reading import regrouped
+from auditor.report import engine, rules
 from auditor.report.figures import METHOD, Drawing, View
 from auditor.report.pictures import SAMPLES, Files, Picture, read_sprite
 from auditor.report.samples import Sample, Samples
 from auditor.report.values import Shown, all_shown, facts, headline
-from auditor.types import CHAPTERS, METHOD_TITLES, VERDICTS, AuditRecord, Json, Outcome, Section, Verdict
+from auditor.types import CHAPTERS, METHOD_TITLES, VERDICTS, AuditRecord, Json, Section, Verdict
 
 STATUSES: Mapping[str, str] = {"done": "done", "not_applicable": "not applicable", "failed": "failed", "skipped": "not run"}
-MOST_SHOWN = 12
 NOT_GATED = Verdict("not_gated", 0, "No rules were given, so nothing was judged.")
 
 
@@ -56,17 +56,6 @@ class Chapter:
     cites: tuple[str, ...]
     parameters: tuple[tuple[str, str], ...]
     cost: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Ruled:
-    """An outcome of the gate with the images behind it."""
-
-    outcome: Outcome
-    probe: str
-    word: str
-    shown: tuple[Sample, ...]
-    more: int
 
 
 def ordered(record: AuditRecord) -> list[Section]:
@@ -108,15 +97,6 @@ def chapter(record: AuditRecord, section: Section, drawing: Drawing) -> Chapter:
         cites=tuple(section.cites),
         parameters=tuple(facts(section.parameters)),
         cost=tuple(facts(section.cost)),
-    )
-
-
-def ruled(outcome: Outcome, samples: Samples) -> Ruled:
-    """An outcome with its first images."""
-    shown = tuple(samples[int(p)] for p in outcome.samples[:MOST_SHOWN])
-    samples.mention(outcome.samples[:200])
-    return Ruled(
-        outcome, outcome.id.partition(".")[0], VERDICTS[outcome.verdict], shown, max(0, len(outcome.samples) - len(shown))
     )
 
 
@@ -181,12 +161,13 @@ def run_facts(folder: Path) -> Mapping[str, Json]:
 def page(folder: Path) -> str:
     """The whole document of the audit in `folder`."""
     record, verdict = store.read_audit(folder), store.read_verdict(folder) or NOT_GATED
-    files = Files(folder)
-    samples = Samples(store.read_columns(folder), class_names(record), read_sprite(files))
+    files, columns = Files(folder), store.read_columns(folder)
+    record = regrouped(record, columns, verdict.group)
+    samples = Samples(columns, class_names(record), read_sprite(files))
     drawing = Drawing(files, samples, stamps={s.about: s for other in record.sections.values() for s in other.stamps})
     chapters = [chapter(record, section, drawing) for section in ordered(record)]
-    judged = [ruled(outcome, samples) for outcome in verdict.outcomes]
-    failing = [r for r in judged if r.outcome.verdict not in ("pass", "waived")]
+    failing, more_failing = rules.failing(verdict, samples)
+    judged = rules.singles(verdict, samples)
     env = engine.environment()
     context = {
         "record": record,
@@ -194,7 +175,15 @@ def page(folder: Path) -> str:
         "word": VERDICTS[verdict.verdict],
         "chapters": chapters,
         "judged": judged,
+        "grouped": rules.groups(verdict, samples),
+        "members": (),
         "failing": failing,
+        "more_failing": more_failing,
+        "turned": turned(verdict),
+        "drifts": rules.drifts(verdict.baseline),
+        "last_day": rules.expiry(verdict),
+        "policy_path": str(verdict.source.get("path") or "audit.toml"),
+        "section_ids": [c.id for c in chapters],
         "figures": headline(record, tuple(r.outcome.id for r in failing)),
         "warnings": warnings(record, verdict),
         "inputs": inputs(files, samples),
@@ -220,6 +209,12 @@ def page(folder: Path) -> str:
         carried=files.carried,
         **context,
     )
+
+
+def turned(verdict: Verdict) -> tuple[int, int] | None:
+    """Images that are newly wrong and newly right by the first rule on all of them; None where there is none."""
+    found = next((o.baseline for o in verdict.outcomes if o.many == 1 and "broken" in o.baseline), None)
+    return None if found is None else (int(found["broken"]), int(found["fixed"]))
 
 
 def sprite_data(samples: Samples) -> Json:

@@ -124,7 +124,7 @@
       return [part(all, "confidence", {color: all.map((i) => confidence[i]), cmin: 0, cmax: 1, colorbar: {thickness: 8, outlinewidth: 0}, colorscale: [[0, colour("--hot")], [.5, colour("--quiet")], [1, colour("--accent")]]})];
     if (kinds.length > 12)
       return [part(all, "class", {color: all.map((i) => `hsl(${Math.round(360 * kinds.indexOf(label[i]) / kinds.length)} 45% ${dark.matches ? 66 : 46}%)`)})];
-    return kinds.map((k, i) => part(all.filter((j) => label[j] === k), spec.classes[k], {color: colour(`--series-${i % 8}`), symbol: i < 8 ? "circle" : "diamond"}));
+    return kinds.map((k, i) => part(all.filter((j) => label[j] === k), spec.classes[k], {color: colour((spec.colours || {})[k] || `--series-${i % 8}`), symbol: i < 8 ? "circle" : "diamond"}));
   }
   function draw(div) {
     const spec = data.charts[div.id], style = css(), state = mounted.get(div);

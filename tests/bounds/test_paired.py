@@ -154,3 +154,14 @@ def test_every_statistic_is_bounded_with_and_without_groups(name: str) -> None:
         assert high is not None
         value = getattr(statistics, name)(*sides[0]) - getattr(statistics, name)(*sides[1])
         assert low <= value <= high
+
+
+def test_figures_that_do_not_move_still_have_an_interval() -> None:
+    x = np.random.default_rng(0).uniform(size=300)
+    low, high = paired_bounds("mean", [x], [x], seed=0, resamples=100, confidence=0.95)
+    worst = clopper_pearson(0, 300)[1] * (x.max() - x.min())
+    assert (low, high) == pytest.approx((-worst, worst))
+    low, high = paired_bounds("mean", [x + 1], [x], seed=0, resamples=100, confidence=0.95)
+    assert low is not None
+    assert low < 1
+    assert paired_bounds("mean", [np.full(9, 0.3)], [np.full(9, 0.3)], seed=0, resamples=9, confidence=0.95) == (None, None)
