@@ -8,21 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auditor.api import Audit as Audit
     from auditor.api import attribute as attribute
-    from auditor.api import open_audit as open_audit
     from auditor.api import run as run
+    from auditor.audit import Audit as Audit
+    from auditor.audit import open_audit as open_audit
     from auditor.errors import AuditError as AuditError
     from auditor.preprocess import Preprocess as Preprocess
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Audit": "auditor.api",
+    "Audit": "auditor.audit",
     "AuditError": "auditor.errors",
     "Preprocess": "auditor.preprocess",
     "attribute": "auditor.api",
-    "open_audit": "auditor.api",
+    "open_audit": "auditor.audit",
     "run": "auditor.api",
 }
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import torch
 from torch import nn
 
 from auditor import folder as folders
+from auditor.audit import Audit, open_audit
 from auditor.config import Settings, load_config
 from auditor.dataset import Dataset, first_shape, open_dataset
 from auditor.dataset.training import open_training
@@ -26,66 +25,15 @@ from auditor.plan import SHARD, Plan
 from auditor.preprocess import Preprocess
 from auditor.probe import Probe
 from auditor.probes import configured, named, registry
-from auditor.store import read_audit, read_verdict, require_writable
+from auditor.store import require_writable
 from auditor.stream import Progress, silent
 from auditor.target import Target, load_target
-from auditor.types import AuditRecord, Section, Verdict
 
 __all__ = ["Audit", "attribute", "open_audit", "run"]
 
 
 OPTIONS = ("weights", "model_args", "task", "classes_file", "label_map", "depth16", "device", "seed", "batch", "work")
 PROFILES = ("quick", "standard", "full")
-
-
-@dataclass(frozen=True)
-class Audit:
-    """An audit in its folder: `audit["performance"]["top1"].value`, `audit.check("audit.toml")`, `audit.index`."""
-
-    path: Path
-    record: AuditRecord
-
-    def __getitem__(self, probe: str) -> Section:
-        return self.record.sections[probe]
-
-    @property
-    def index(self) -> Path:
-        """The report."""
-        return self.path / "index.html"
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """As written beside the audit; None where it was not judged."""
-        return read_verdict(self.path)
-
-    def check(self, policy: str | Path | Mapping[str, Any] | Settings) -> Verdict:
-        """Judge under a policy: a path to audit.toml, its content as a mapping, or Settings. Writes nothing."""
-        settings = policy if isinstance(policy, Settings) else load_config(policy)
-        return folders.judge_folder(self.path, settings)
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{escape(probe)}.{escape(name)}</td><td style='text-align:right'>{shown(value.value)}</td>"
-            f"<td>{shown(value.low)} to {shown(value.high)}</td><td>{value.n if value.n is not None else ''}</td></tr>"
-            for probe, section in self.record.sections.items()
-            for name, value in section.values.items()
-        )
-        verdict = self.verdict
-        head = escape(f"{self.record.name}: {verdict.verdict if verdict else 'not gated'}")
-        return (
-            f"<table><caption>{head} - <a href='{escape(self.index.resolve().as_uri())}'>report</a></caption>"
-            f"<tr><th>measure</th><th>value</th><th>90 % interval</th><th>n</th></tr>{rows}</table>"
-        )
-
-
-def shown(value: float | None) -> str:
-    """A figure in four significant digits, a dash where there is none."""
-    return "-" if value is None else f"{value:.4g}"
-
-
-def open_audit(path: str | Path) -> Audit:
-    """The audit in a folder. Raises StoreError where there is none."""
-    return Audit(Path(path), read_audit(Path(path)))
 
 
 def work_folder(work: str | Path | None) -> Path:

@@ -37,7 +37,9 @@ ARCHITECTURES = (
     "mobilenet_v3_small", "efficientnet_b0", "efficientnet_v2_s", "convnext_tiny", "swin_t", "maxvit_t", "vit_b_16",
     "timm:vit_wee_patch16_reg1_gap_256",
 )  # fmt: skip
-SIDES = {"inception_v3": 299, "timm:vit_wee_patch16_reg1_gap_256": 256}
+SIDES = {"inception_v3": 160, "maxvit_t": 224, "timm:vit_wee_patch16_reg1_gap_256": 256}
+SIDE = 128
+"""Pixels where an architecture takes any size: the layers are the same."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -48,6 +50,7 @@ def built(name: str) -> nn.Module:
         model: nn.Module = timm.create_model(name.removeprefix("timm:"), pretrained=False, num_classes=CLASSES)
     else:
         more = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        more |= {"image_size": SIDE} if name.startswith("vit") else {}
         model = torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **more)
     for module in model.modules():
         if isinstance(module, nn.Linear) and not module.weight.any():
@@ -81,7 +84,7 @@ def probes() -> list[Any]:
 
 def audited(name: str, folder: Path) -> tuple[dict[str, Section], float]:
     """(sections by probe, seconds) of one architecture."""
-    side, begin = SIDES.get(name, 224), time.perf_counter()
+    side, begin = SIDES.get(name, SIDE), time.perf_counter()
     audit = auditor.run(
         built(name),
         (pictures(side), np.arange(IMAGES) % CLASSES),

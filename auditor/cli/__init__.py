@@ -171,12 +171,13 @@ def check(
     json_: Annotated[bool, typer.Option("--json", help="print the verdict as JSON")] = False,
     write: Annotated[bool, typer.Option(help="write gate.json, its exports and the page again")] = False,
     github: Annotated[bool, typer.Option(help="annotations for GitHub Actions, and the summary of the step")] = False,
+    log: Annotated[list[str] | None, typer.Option(help="mlflow[:URI] or tensorboard[:FOLDER], repeatable")] = None,
 ) -> None:
     """Judge a saved audit under a policy: no model, no GPU, no torch."""
     from auditor.cli.check import Asked
     from auditor.cli.check import check as checked
 
-    raise typer.Exit(checked(folder, Asked(policy, baseline, today, json_, write, github)))
+    raise typer.Exit(checked(folder, Asked(policy, baseline, today, json_, write, github, tuple(log or ()))))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -26,6 +27,7 @@ class Asked:
     json_: bool = False
     write: bool = False
     github: bool = False
+    log: tuple[str, ...] = ()
 
 
 def check(folder: Path, asked: Asked) -> int:
@@ -47,6 +49,10 @@ def check(folder: Path, asked: Asked) -> int:
     print(dumps(verdict).decode() if asked.json_ else told(verdict), end="" if asked.json_ else "\n")
     if asked.github:
         to_github(record, verdict)
+    for tracker in asked.log:
+        from auditor.exports.tracking import log
+
+        print(f"logged   {log(tracker, folder, record, verdict)}", file=sys.stderr)
     return verdict.exit_code
 
 

@@ -63,7 +63,7 @@ def judge(
     found = tuple(
         outcome
         for number, rule in enumerate(policy.all_rules)
-        for outcome in outcomes(cases(record, rule, columns), number, grounds)
+        for outcome in outcomes(cases(record, rule, columns, given=number >= len(policy.rules)), number, grounds)
     )
     listed: tuple[Mapping[str, Json], ...] = ()
     if policy.waivers:

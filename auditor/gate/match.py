@@ -51,12 +51,14 @@ class Cases:
     """On each class or each slice: its error is held over all of them."""
 
 
-def cases(record: AuditRecord, rule: Rule, columns: Mapping[str, Array]) -> Cases:
-    """The figures of a rule, at least one.
+def cases(record: AuditRecord, rule: Rule, columns: Mapping[str, Array], *, given: bool = False) -> Cases:
+    """The figures of a rule, at least one. `given`: by a preset, which may name what this audit does not know.
 
     With a scope that one; without, the figure itself, or each of its scopes where it has only those. A probe that did not run
     gives one case without a value. Raises PolicyError where the audit knows no such probe, measure, scope or slice.
     """
+    if given and not knows(record, rule):
+        return Cases(rule, (Case(rule, None, rule.part, trouble=f"is missing: this audit has no {rule.measure}"),), many=False)
     require_known(rule, record.catalogue, record.sections)
     section = record.sections.get(rule.probe)
     measure = next((m for m in record.catalogue.get(rule.probe, ()) if m.name == rule.name), None)
@@ -79,6 +81,12 @@ def cases(record: AuditRecord, rule: Rule, columns: Mapping[str, Array]) -> Case
     many = classes or "=" not in rule.slice
     held = tuple(part for part in sliced if part.value is None or part.value.n) if many else ()  # a class is not in every slice
     return Cases(rule, held or sliced, many=many)
+
+
+def knows(record: AuditRecord, rule: Rule) -> bool:
+    """The audit has this probe, and this measure of it, or left the probe out."""
+    measures = record.catalogue.get(rule.probe)
+    return rule.name in {m.name for m in measures} if measures is not None else rule.probe in record.sections
 
 
 def ordered(scopes: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -24,7 +24,7 @@ POINT = "judged by the value alone"
 def outcomes(cases: Cases, number: int, grounds: Grounds) -> tuple[Outcome, ...]:
     """One outcome a figure. `number`: which rule of the policy it is."""
     rule, many = cases.rule, len(cases.members) if cases.many else 1
-    absent = {place: absence(case, number) for place, case in enumerate(cases.members) if case.value is None}
+    absent = {place: absence(case, number, grounds) for place, case in enumerate(cases.members) if case.value is None}
     if rule.paired and grounds.pairs is None and len(absent) < len(cases.members):
         return (no_baseline(cases, number, grounds),)
     read = against if rule.paired else absolute
@@ -58,9 +58,13 @@ def ends(reading: Reading, confidence: float, level: float) -> tuple[float | Non
     return (low, far[1]) if reading.least else (far[0], high)
 
 
-def absence(case: Case, number: int) -> Outcome:
-    """There is no figure."""
-    return Outcome(case.id, "incomplete", missing(case), as_json(case), unit=unit_of(case), usable=False, number=number)
+def absence(case: Case, number: int, grounds: Grounds) -> Outcome:
+    """There is no figure. Of a preset that is a warning, unless the probe failed: presets are for models of all kinds."""
+    section = grounds.record.sections.get(case.rule.probe)
+    given = number >= len(grounds.policy.rules) and (section is None or section.status != "failed")
+    return Outcome(
+        case.id, "warn" if given else "incomplete", missing(case), as_json(case), unit=unit_of(case), usable=False, number=number
+    )
 
 
 def no_baseline(cases: Cases, number: int, grounds: Grounds) -> Outcome:
