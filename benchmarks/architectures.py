@@ -30,7 +30,10 @@ from auditor.types import Section
 
 PAGE = Path(__file__).parent.parent / "docs" / "architectures.md"
 CLASSES, IMAGES = 10, 12
-FEWER = {"images": 2, "iterations": 8, "steps": 8, "samples": 2, "window": 0.25, "stride": 0.25, "max_iterations": 10}
+FEWER = {
+    "images": 1, "iterations": 4, "steps": 4, "samples": 2, "window": 0.25, "stride": 0.25, "max_iterations": 4, "units": 2,
+    "points": 3, "cells": 4, "orders": 1, "windows": 3, "fractions": (0.0,), "queries": 2, "epsilons": (0.0, 2 / 255),
+}  # fmt: skip
 """Parameters that only say how much is done."""
 ARCHITECTURES = (
     "alexnet", "vgg11", "squeezenet1_1", "resnet18", "densenet121", "googlenet", "inception_v3", "mobilenet_v2",
