@@ -178,6 +178,7 @@ def test_maps_that_find_what_matters_earn_their_place_and_their_reverse_does_not
         assert low is not None
         assert low > least
     assert found.notes[0] == "Saliency, gradient x input, integrated gradients, SmoothGrad and occlusion earn their place."
+    assert len(found.figures[0].data["columns"]) == 7
     own, chance = rows["deletion"].copy(), rows["random_deletion"]
     rows["deletion"] = 2 * chance.mean(1, keepdims=True) - own  # as much worse than chance as it was better
     worse = probe.conclude(target, facts, Results(rows=rows))
@@ -251,7 +252,11 @@ def test_the_verdicts(likeness: Value, deletion: Value, insertion: Value, verdic
     assert (tried.stamp is None) == (verdict == EARNS)
     if tried.stamp:
         assert (tried.stamp.about, tried.stamp.verdict) == ("method.gradcam", verdict)
-    assert notes([tried], [], 16)[0].startswith("Grad-CAM ")
+    said = notes([tried], [], 16)[0]
+    assert said.startswith("Grad-CAM ")
+    tests = {name for name in ("deletion", "insertion") if name in says}
+    assert {name for name in ("deletion", "insertion") if f"({name}" in said} == (tests if verdict == UNSHOWN else set())
+    assert (f"({likeness.value:.2f})" in said) == (verdict in (BLIND, UNSURE))
     assert len(notes([tried], [], 6)) == 2
     assert interval(value(None)) == "–"
 
@@ -279,7 +284,7 @@ def test_a_stamp_lands_wherever_the_maps_of_its_method_stand_and_nowhere_else(tm
     chapter = '<section class="chapter"'
     sections = {name: page.partition(f'{chapter} id="{name}"')[2].partition(chapter)[0] for name in audit.record.sections}
     shown = {
-        name: {t for t in METHOD_TITLES.values() if f"<strong>{t[0].upper()}{t[1:]}: {BLIND}</strong>" in text}
+        name: {t for t in METHOD_TITLES.values() if f"<strong>{t[0].upper()}{t[1:]}: {BLIND}.</strong>" in text}
         for name, text in sections.items()
     }
     assert shown["occlusion"] == {"occlusion"}

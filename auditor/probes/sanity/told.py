@@ -52,6 +52,15 @@ class Tried:
         )
 
     @property
+    def aside(self) -> str:
+        """In brackets, what a sentence about its verdict rests on."""
+        if self.verdict == UNSHOWN:
+            return f" ({' and '.join(part.split(' ')[0] for part in self.unproven)})"
+        if self.verdict == EARNS or self.likeness.value is None:
+            return ""
+        return f" ({self.likeness.value:.2f})"
+
+    @property
     def why(self) -> str:
         """The figures behind the verdict."""
         line = f"(the line is {self.threshold:g})"
@@ -82,19 +91,25 @@ def interval(value: Value) -> str:
     return f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})".replace(" ", "\u00a0")
 
 
+SENTENCES = (
+    (EARNS, "earns its place", "earn their place"),
+    (BLIND, "does not depend on the weights", "do not depend on the weights"),
+    (UNSURE, "is not shown to depend on the weights", "are not shown to depend on the weights"),
+    (UNSHOWN, "is not shown to be better than a random order", "are not shown to be better than a random order"),
+)
+"""A verdict, said of one method and of several."""
+
+
 def notes(tried: Sequence[Tried], left_out: Sequence[str], images: int) -> tuple[str, ...]:
-    """One sentence for each verdict, and what was left out."""
+    """One sentence for each verdict with what it rests on, and what was left out."""
     told = []
-    for verdict, one, more in (
-        (EARNS, "earns its place", "earn their place"),
-        (BLIND, "does not depend on the weights", "do not depend on the weights"),
-        (UNSURE, "is not shown to depend on the weights", "are not shown to depend on the weights"),
-        (UNSHOWN, "is not shown to be better than a random order", "are not shown to be better than a random order"),
-    ):
+    for verdict, one, more in SENTENCES:
         named = [t for t in tried if t.verdict == verdict]
         if named:
-            words = one if len(named) == 1 else more
-            told.append(f"{listed([t.title if i == 0 else METHOD_TITLES[t.method] for i, t in enumerate(named)])} {words}.")
+            names = [t.title if i == 0 else METHOD_TITLES[t.method] for i, t in enumerate(named)]
+            said = [f"{name}{t.aside}" for name, t in zip(names, named, strict=True)]
+            rest = f" (rank correlation with {named[0].top} randomised)" if verdict in (BLIND, UNSURE) else ""
+            told.append(f"{listed(said)} {one if len(named) == 1 else more}{rest}.")
     told += left_out
     if images < 12:
         told.append(f"{images} images decide little: a method that is not shown to work may work; raise `images` to know.")
