@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from auditor.dataset import Dataset
-from auditor.evidence.asked import Asked, asked
+from auditor.evidence.asked import Asked, asked, rivals
 from auditor.evidence.chosen import order
 from auditor.evidence.graph import Graph, graph
 from auditor.evidence.pca import Pca, pca
@@ -15,7 +15,7 @@ from auditor.evidence.predictions import Outputs, Predictions
 from auditor.evidence.training import Features, Training
 from auditor.types import Array
 
-__all__ = ["Asked", "Evidence", "Features", "Graph", "Outputs", "Pca", "Predictions", "Training", "asked"]
+__all__ = ["Asked", "Evidence", "Features", "Graph", "Outputs", "Pca", "Predictions", "Training", "asked", "rivals"]
 
 
 class Evidence:

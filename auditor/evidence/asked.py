@@ -72,6 +72,16 @@ def asked(evidence: Evidence, count: int, target: str = PREDICTED, contrast: str
     return Asked(order[kept], np.stack([first[kept], other[kept]], 1), what, int(np.sum(~usable)))
 
 
+def rivals(evidence: Evidence, positions: Array) -> Array:
+    """(m,2) int64 of images at `positions`: the predicted class, and the one to set it against: the true class where the model
+    is wrong, else the runner-up, -1 where there is none.
+    """
+    predictions, count = promised(evidence.predictions), len(evidence.dataset)
+    predicted, true = predictions.predicted[positions], predictions.labels[positions]
+    second = classes_of(predictions, evidence.names, RUNNER_UP, count)[positions]
+    return np.stack([predicted, np.where((true >= 0) & (true != predicted), true, second)], 1).astype(np.int64)
+
+
 def named(asked_for: str) -> str:
     """What was asked for, in words."""
     return WORDS.get(asked_for, f"class {asked_for}")

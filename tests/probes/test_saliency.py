@@ -179,6 +179,34 @@ def test_the_object_of_the_data_is_measured_and_rimmed(world: tuple[Any, Any]) -
     assert "by" in found.figures[0].data["rows"][0]["note"]
 
 
+def test_the_predicted_class_is_set_against_the_true_one_where_it_is_wrong_else_against_the_runner_up(
+    world: tuple[Any, Any],
+) -> None:
+    target, facts = world
+    labels, predicted = facts.predictions.labels, facts.predictions.predicted
+    labels[CHOSEN[0]] = predicted[CHOSEN[0]]  # right
+    labels[CHOSEN[1]] = true = (predicted[CHOSEN[1]] + 2) % 4  # wrong; the last one has no label
+    probe = Saliency(images=3, steps=1, samples=1)
+    rows = rows_of(probe, target, facts)
+    rival = torch.from_numpy(np.where(np.array(CHOSEN) == CHOSEN[1], true, facts.predictions.second[CHOSEN]))
+    x, own = torch.from_numpy(facts.dataset.images[CHOSEN]), torch.from_numpy(predicted[CHOSEN])
+    np.testing.assert_allclose(rows["rival"], saliency(target.module, x, rival).numpy(), rtol=1e-4, atol=1e-7)
+    speaks = (x * gradient(target.module, x, (own, rival))).sum(1)
+    np.testing.assert_allclose(rows["contrast"], speaks.numpy(), rtol=1e-3, atol=1e-6)
+    found = probe.conclude(target, facts, Results(rows=rows))
+    figure = found.figures[1]
+    assert [row["sample"] for row in figure.data["rows"]] == [CHOSEN[1], CHOSEN[0], CHOSEN[2]]
+    assert [row["note"] for row in figure.data["rows"]] == ["wrong", "", ""]
+    assert "wrong on 1 of 3" in figure.caption
+    first, then = figure.data["rows"][:2]
+    assert first["cells"][2]["note"] == f"{'abcd'[true]}, the true class"
+    assert then["cells"][2]["note"] == f"{'abcd'[facts.predictions.second[CHOSEN[0]]]}, the runner-up"
+    assert all(cell["file"] in found.artifacts for row in figure.data["rows"] for cell in row["cells"])
+    place = np.unravel_index(rows["contrast"][1].argmax(), (12, 10))
+    red = found.artifacts[first["cells"][3]["file"]].astype(int)[place]
+    assert red[0] > red[2]
+
+
 def test_another_class_and_a_contrast_are_explained_where_they_exist(world: tuple[Any, Any]) -> None:
     target, facts = world
     x, predictions = torch.from_numpy(facts.dataset.images[CHOSEN]), facts.predictions

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from auditor import bounds
-from auditor.evidence import Asked, asked
+from auditor.evidence import Asked, asked, rivals
 from auditor.fold import Cost, Study
 from auditor.methods.randomisation import LINE, in_words
-from auditor.ops.colour import rows_shown
 from auditor.probe import Needs, Probe, Results
-from auditor.probes.saliency.pictures import gallery
+from auditor.probes.saliency.against import against
+from auditor.probes.saliency.pictures import gallery, shown_of
 from auditor.probes.saliency.work import Settings, explain
 from auditor.types import Array, Finding, Json, Measure, Value
 
@@ -104,11 +104,14 @@ class Saliency(Probe):
     def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         """The maps of the chosen images."""
         settings = Settings(self.steps, self.samples, self.sigma, self.fraction, evidence.seed)
-        return Study(self.asked(evidence).items, partial(explain, settings=settings), chunk=CHUNK)
+        found = self.asked(evidence)
+        pairs = rivals(evidence, found.positions).tolist()
+        items = tuple((*item, *pair) for item, pair in zip(found.items, pairs, strict=True))
+        return Study(items, partial(explain, settings=settings), chunk=CHUNK)
 
     def cost(self, target: Target, dataset: Dataset) -> Cost:
         n = min(self.images, len(dataset))
-        return Cost(forwards=2.0 * n + -(-n // CHUNK), gradients=(4.0 + self.steps + self.samples) * n)
+        return Cost(forwards=2.0 * n + -(-n // CHUNK), gradients=(6.0 + self.steps + self.samples) * n)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Figures, gallery, and what the control says."""
@@ -119,8 +122,10 @@ class Saliency(Probe):
         figure, artifacts = gallery(target.input_shape, evidence, found, rows, self.caption(rows, found, target.input_shape))
         kept = max(1, MOST_BYTES // rows["saliency"][0].nbytes)
         artifacts["saliency.npy"] = rows["saliency"][:kept]
+        other, more = against(target.input_shape, evidence, found.positions, rows)
+        artifacts |= more
         told = (*notes(rows), *missing(rows, found))
-        return Finding("done", values=values, figures=(figure,), notes=told, artifacts=artifacts, columns=columns)
+        return Finding("done", values=values, figures=(figure, *other), notes=told, artifacts=artifacts, columns=columns)
 
     def figures_for_gate(
         self, evidence: Evidence, rows: Mapping[str, Array], positions: Array
@@ -141,7 +146,7 @@ class Saliency(Probe):
     def caption(self, rows: Mapping[str, Array], found: Asked, shape: tuple[int, ...]) -> str:
         """What is shown of what."""
         top, layers = (int(number) for number in rows["layers"][0])
-        shown = min(rows_shown(shape), len(found.positions))
+        shown = min(shown_of(shape), len(found.positions))
         return (
             f"{shown} of {len(found.positions)} images, {found.what}. Integrated gradients: {self.steps} points from the zero of "
             f"the normalised input; SmoothGrad: {self.samples} copies, noise {self.sigma:g} of the range; control: "

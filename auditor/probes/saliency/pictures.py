@@ -39,7 +39,7 @@ def gallery(
 ) -> tuple[Figure, dict[str, Array]]:
     """The figure and its artifacts; `shape` (C,H,W) of the input."""
     small = is_small(shape)
-    shown = min(rows_shown(shape), len(asked.positions))
+    shown = min(shown_of(shape), len(asked.positions))
     artifacts: dict[str, Array] = {}
     lines: list[Json] = []
     for i, position in enumerate(int(p) for p in asked.positions[:shown]):
@@ -65,6 +65,11 @@ def gallery(
         "scale": SCALE,
     }
     return Figure("maps", "gallery", "What the score answers to", caption, data), artifacts
+
+
+def shown_of(shape: tuple[int, ...]) -> int:
+    """Images in the gallery: eight pictures each, so fewer where they are large."""
+    return rows_shown(shape) if is_small(shape) else 6
 
 
 def pictures(evidence: Evidence, position: int, maps: Mapping[str, Array]) -> dict[str, Array]:

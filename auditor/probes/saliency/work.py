@@ -39,15 +39,18 @@ class Settings:
 
 
 def explain(target: Target, dataset: Dataset, items: Sequence[Item], *, settings: Settings) -> dict[str, Array]:
-    """Rows for items (position, class, other class or -1): six maps (H,W), the cut-out, and the figures of each image."""
+    """Rows for items (position, class, other class or -1, predicted class, its rival or -1): nine maps (H,W), the cut-out, and
+    the figures of each image.
+    """
     model = target.module
     rows: dict[str, list[Array]] = {}
     layers = weighted_layers(model, dataset.load(np.array([items[0][0]]), target.device))
     control = randomise(model, fraction=settings.fraction, layers=layers, seed=settings.seed)
     for item in items:
-        image, wanted = dataset.load(np.array([item[0]]), target.device), wanted_of(*item[1:])
+        image, wanted = dataset.load(np.array([item[0]]), target.device), wanted_of(*item[1:3])
         complete = integrated_gradients(model, image, wanted, steps=settings.steps)
-        maps = attributions(model, image, wanted, complete, settings) | {"control": saliency(control, image, wanted)}
+        maps = attributions(model, image, wanted, complete, settings) | two_classes(model, image, *item[3:])
+        maps["control"] = saliency(control, image, wanted)
         row = {name: found[0].float().cpu().numpy() for name, found in maps.items()}
         row["cut"] = grabcut(dataset.pixels([item[0]])[0], row["saliency"])
         row["object_iou"] = np.array(overlap(dataset, item[0], row["cut"]))
@@ -74,6 +77,16 @@ def attributions(model: nn.Module, image: Tensor, wanted: TargetClass, complete:
     except UsageError:  # no maps and no tokens, or none that the score depends on
         found["gradcam"] = torch.full_like(image[:, 0], torch.nan)
     return {name: pixelwise(name, value) for name, value in found.items()}
+
+
+def two_classes(model: nn.Module, image: Tensor, predicted: int, rival: int) -> dict[str, Tensor]:
+    """Saliency (1,H,W) of the predicted class and of its rival, and what speaks for the one against the other: gradient x input
+    of the difference of their scores. Of the rival NaN where there is none.
+    """
+    slope = gradient(model, image, predicted)
+    other = gradient(model, image, rival) if rival >= 0 else torch.full_like(slope, torch.nan)
+    found = {"predicted": slope.abs().amax(1), "rival": other.abs().amax(1)}
+    return found | {"contrast": pixelwise("gradient_x_input", image * (slope - other))}  # a gradient is linear in the score
 
 
 def overlap(dataset: Dataset, position: int, cut: Array) -> float:
