@@ -41,6 +41,10 @@ DEFAULT = """\
 # [probes.occlusion]                  # parameters of a probe: `auditor probes explain occlusion` names them
 # images = 32
 
+# [probes.shape_bias]                 # pictures whose shape and texture disagree: SHAPE/SHAPEn-TEXTUREm.jpg
+# cues = "cue-conflict"
+# categories = "categories.json"      # category -> class indices or names, where the categories are no classes of the model
+
 # [profiles.nightly.adversarial]      # your own profile: `auditor run --profile nightly`
 # images = 500
 

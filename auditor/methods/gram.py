@@ -31,9 +31,14 @@ COARSEST = 16
 """Pixels to a position: deeper layers see a small picture as a few numbers, and hold no texture."""
 
 
+def wide(maps: Tensor) -> Tensor:
+    """Maps in at least 32 bits: sums of squares do not fit into fewer."""
+    return maps.float() if maps.dtype.itemsize < 4 else maps
+
+
 def gram(maps: Tensor) -> Tensor:
     """(n,C,C) F F^T / M of maps (n,C,h,w), M = h w."""
-    flat = maps.flatten(2)
+    flat = wide(maps).flatten(2)
     return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 

@@ -75,10 +75,10 @@ def synthesise(
 def shares_of(phi: Phi, source: Tensor) -> Callable[[Tensor], Tensor]:
     """Images (1,C,H,W) -> (L,) |G - G'|^2 / |G'|^2, G' those of `source` (C,h,w)."""
     with torch.no_grad():
-        wanted = [gram(maps.float()) for maps in phi(source[None])]
+        wanted = [gram(maps) for maps in phi(source[None])]
 
     def shares(images: Tensor) -> Tensor:
-        return torch.stack([gram_share(gram(m.float()), g)[0] for m, g in zip(phi(images), wanted, strict=True)])
+        return torch.stack([gram_share(gram(m), g)[0] for m, g in zip(phi(images), wanted, strict=True)])
 
     return shares
 

@@ -5,10 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from auditor import testing
 from auditor.probes import registry
+from auditor.probes.shape_bias import ShapeBias
+
+
+@pytest.fixture(autouse=True)
+def cues(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """shape_bias asks for a folder of its own: two classes of the model, each in the texture of the other."""
+    folder = tmp_path_factory.mktemp("cues")
+    for shape, texture in (("0", "1"), ("1", "0")):
+        (folder / shape).mkdir()
+        picture = np.random.default_rng(int(shape)).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(folder / shape / f"{shape}-{texture}.png")
+    (folder / "categories.json").write_text('{"0": [0], "1": [1]}')
+    monkeypatch.setattr(ShapeBias, "profiles", {"quick": {"cues": str(folder)}})
 
 
 @pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)

@@ -1,0 +1,99 @@
+"""Whether the model goes by shape or by texture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from auditor.fold import Cost, Study
+from auditor.methods.shape_bias import Cues, digest, named_map, read_cues, read_map
+from auditor.ops.batching import images_at_once
+from auditor.probe import Needs, Probe, Results
+from auditor.probes.shape_bias.look import work
+from auditor.probes.shape_bias.told import told
+from auditor.types import Array, Finding, Json, Measure
+
+if TYPE_CHECKING:
+    from auditor.dataset import Dataset
+    from auditor.evidence import Evidence
+    from auditor.target import Target
+
+MAP = "categories.json"
+"""Beside the pictures, where no other is given."""
+
+
+@dataclass(frozen=True)
+class ShapeBias(Probe):
+    """Asks: Where shape and texture disagree, which of them does the model go by?
+    Formula: A picture has the shape of one category and the texture of another. A category's score is the mean softmax over its
+    classes; the highest decides. bias = shape decisions / (shape + texture decisions), over pictures whose cues differ.
+    Read: People go by shape (95.9 %), networks trained on photographs by texture (VGG-16 17.2 %, ResNet-50 22.1 %, AlexNet
+    42.9 %); one trained on stylised photographs by shape (81.4 %). A low bias warns of surfaces, weather and noise that change.
+    Misleads: The bias leaves out the pictures decided for neither: read the two shares beside it. The pictures are made by style
+    transfer and look like nothing in the training data; the published figures are of all 1,280 pictures of Geirhos et al.
+    """
+
+    title: ClassVar[str] = "Shape or texture"
+    cites: ClassVar[tuple[str, ...]] = (
+        "Geirhos et al. 2019, ImageNet-trained CNNs are biased towards texture",
+        "Gatys, Ecker, Bethge 2016, Image style transfer using convolutional neural networks",
+    )
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("bias", "Shape bias", "share", "none", "Decisions by shape among those by shape or by texture."),
+        Measure("shape_decisions", "Decided by shape", "share", "none", "Share of the conflicts decided for the shape."),
+        Measure("texture_decisions", "Decided by texture", "share", "none", "Share of the conflicts decided for the texture."),
+        Measure("agreeing_accuracy", "Right where cues agree", "share", "higher", "Share right of pictures with one category."),
+    )
+    needs: ClassVar[Needs] = Needs(scores=True)
+
+    cues: str = ""
+    """Folder of cue-conflict pictures, SHAPE/SHAPEn-TEXTUREm.jpg."""
+    categories: str = ""
+    """JSON: category -> classes of the model, by index or name; `categories.json` in the folder where not given, else by name."""
+
+    def parameters(self) -> dict[str, Json]:
+        """What names the work: the folder by its content, not by its place on this machine."""
+        if not self.cues or not Path(self.cues).is_dir():
+            return {"cues": self.cues, "categories": self.categories}
+        files = [cue.path for cue in self.read().items] + [path for path in [self.map()] if path is not None]
+        given = {"cues": Path(self.cues).name, "categories": Path(self.categories).name}
+        return {**given, "content": digest(files)}
+
+    def read(self) -> Cues:
+        """The pictures, by their names."""
+        return read_cues(Path(self.cues))
+
+    def map(self) -> Path | None:
+        """The file of the categories; None where categories are the model's own class names."""
+        beside = Path(self.cues) / MAP
+        return Path(self.categories) if self.categories else beside if beside.is_file() else None
+
+    def groups(self, cues: Cues, target: Target, evidence: Evidence) -> tuple[Array, ...]:
+        """The classes of each category."""
+        path, classes = self.map(), evidence.names
+        return named_map(cues.categories, classes) if path is None else read_map(path, cues.categories, classes, target.outputs)
+
+    def study(self, target: Target, evidence: Evidence) -> Study | None:
+        """One forward a picture."""
+        if not self.cues:
+            return None
+        cues = self.read()
+        run = partial(work, cues=cues, groups=self.groups(cues, target, evidence))
+        return Study(tuple((i,) for i in range(len(cues.items))), run, images_at_once(target.input_shape, target.device))
+
+    def cost(self, target: Target, dataset: Dataset) -> Cost:
+        """One forward a picture."""
+        return Cost(forwards=float(len(self.read().items))) if self.cues else Cost()
+
+    def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
+        """Decisions counted."""
+        if not self.cues:
+            return Finding(
+                "not_applicable",
+                "it needs pictures whose shape and texture disagree, and none were given: in audit.toml, "
+                '[probes.shape_bias] cues = "FOLDER" with pictures SHAPE/SHAPEn-TEXTUREm.jpg, and categories = "MAP.json" '
+                "where the categories are no classes of the model",
+            )
+        return told(self.read(), results.rows)
