@@ -302,6 +302,42 @@ def init(
 
 
 @app.command()
+def style(
+    content: Annotated[Path, typer.Argument(help="the picture whose content stays")],
+    styles: Annotated[list[Path], typer.Argument(metavar="STYLE...", help="one or more pictures whose style it takes")],
+    out: Annotated[Path, typer.Option(help="the picture to write: .png or .jpg")],
+    model: Model = None,
+    weights: Weights = None,
+    model_arg: ModelArgs = None,
+    device: Device = "auto",
+    task: Task = None,
+    preprocess: Preset = None,
+    mean: Mean = None,
+    std: Std = None,
+    size: Annotated[int, typer.Option(help="longer side in pixels, from coarse to fine")] = 512,
+    style_weight: Annotated[float, typer.Option(help="weight of the style")] = 10.0,
+    content_weight: Annotated[float, typer.Option(help="weight of the content")] = 1.0,
+    variation: Annotated[float, typer.Option(help="weight of the total variation: more is smoother")] = 1e-4,
+    style_scale: Annotated[float, typer.Option(help="size of the style beside the picture: less gives finer strokes")] = 1.0,
+    blend: Annotated[str | None, typer.Option(help="comma-separated shares of the styles; equal where not given")] = None,
+    own_colours: Annotated[bool, typer.Option(help="keep the colours of the content")] = False,
+    evaluations: Annotated[int, typer.Option(help="losses with gradients, for each size", min=1)] = 150,
+    force: Annotated[bool, typer.Option(help="replace an existing picture")] = False,
+) -> None:
+    """Put a picture into the style of others, as the model sees both."""
+    from auditor.cli.run import Request
+    from auditor.cli.style import Wanted, run_style
+
+    wanted = Wanted(
+        content, styles, out, size, style_weight, content_weight, variation, style_scale, blend, own_colours, evaluations, force
+    )
+    asked = Request(
+        model, weights=weights, model_arg=model_arg, device=device, task=task, preprocess=preprocess, mean=mean, std=std
+    )
+    run_style(wanted, asked)
+
+
+@app.command()
 def convert(
     source: Path,
     out: Path,
