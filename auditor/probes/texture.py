@@ -82,7 +82,7 @@ class Texture(Probe):
             )
         return [place[name] for name in self.sources]
 
-    def study(self, target: Target, evidence: Evidence) -> Study | None:
+    def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         """One synthesis an item (depth, position)."""
         layers = texture_layers(target, self.layers)
         items = tuple((depth, p) for p in self.positions(evidence) for depth in range(len(layers)))

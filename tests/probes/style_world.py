@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from auditor.fold import concatenate
 from auditor.preprocess import Geometry, Preprocess
+from auditor.probe import Results
 from auditor.target import Target, load_target
 
 SIDE = 16
@@ -74,7 +75,7 @@ def world() -> tuple[Target, Facts]:
 
 def rows_of(probe: Any, target: Any, facts: Any, chunk: int | None = None) -> Any:
     """The rows of a probe's study, `chunk` items at a time."""
-    study = probe.study(target, facts)
+    study = probe.study(target, facts, Results())
     assert study is not None
     size = chunk or study.chunk
     return concatenate([study.work(target, facts.dataset, study.items[i : i + size]) for i in range(0, len(study.items), size)])

@@ -67,7 +67,7 @@ def test_images_can_be_named_and_pictures_larger(world: tuple[Any, Any]) -> None
     assert rows["position"].tolist() == [5]
     assert rows["picture"].shape == (1, 24, 24, 3)
     with pytest.raises(ValueError, match=r"x\.png"):
-        Texture(sources=("x.png",)).study(target, facts)
+        Texture(sources=("x.png",)).study(target, facts, Results())
 
 
 def test_without_scores_there_is_no_class(world: tuple[Any, Any]) -> None:

@@ -75,7 +75,7 @@ class ShapeBias(Probe):
         path, classes = self.map(), evidence.names
         return named_map(cues.categories, classes) if path is None else read_map(path, cues.categories, classes, target.outputs)
 
-    def study(self, target: Target, evidence: Evidence) -> Study | None:
+    def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         """One forward a picture."""
         if not self.cues:
             return None
