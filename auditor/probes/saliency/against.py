@@ -53,7 +53,9 @@ def against(
     }  # fmt: skip
     caption = (
         f"The model is wrong on {len(wrong)} of {len(positions)} images: these come first, set against the true class, then "
-        "right ones, against the runner-up."
+        "ones, against the runner-up."
+        if wrong
+        else f"The model is wrong on none of {len(positions)} images: each is set against the runner-up."
     )
     return (Figure("against", "gallery", "Why this class and not that one", caption, data),), artifacts
 
