@@ -293,7 +293,9 @@ def test_a_stamp_lands_wherever_the_maps_of_its_method_stand_and_nowhere_else(tm
     assert shown["neighbours"] == shown["sanity"] == set()
     badge = 'class="stamped">'
     assert sections["occlusion"].count(badge) == 3, "at the head of each of the three columns"
-    assert sections["saliency"].count(badge) == 8 * 5, "at each picture of four maps and of the cut-out; not at the control"
+    assert sections["saliency"].count(badge) == 8 * 5 + 4 * 3, (
+        "at four maps and the cut-out, not at the control; and at the pairs"
+    )
     assert "SmoothGrad (does not depend on the weights)" in sections["saliency"], "in words for who does not see it"
 
 
