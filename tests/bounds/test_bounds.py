@@ -291,3 +291,18 @@ def test_no_statistic_stands_without_its_bounds() -> None:
     from auditor.bounds.intervals import INTERVALS
 
     assert set(INTERVALS) == set(bounds.STATISTICS)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.05])
+def test_the_bounds_of_ece_of_many_samples_are_those_of_few_drawn_the_long_way(
+    shift: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from auditor.bounds import intervals
+
+    rng, n = np.random.default_rng(0), 21_000
+    confidence = rng.beta(6, 1.5, n)
+    correct = (rng.uniform(size=n) < np.maximum(confidence - shift, 0)).astype(float)
+    short = intervals.ece_bounds(confidence, correct, seed=0, resamples=1000, confidence=0.95)
+    monkeypatch.setattr(intervals, "MANY", n)
+    long = intervals.ece_bounds(confidence, correct, seed=0, resamples=1000, confidence=0.95)
+    assert short == pytest.approx(long, abs=3e-4)
