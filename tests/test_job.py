@@ -58,14 +58,15 @@ def test_without_labels_what_needs_them_does_not_apply_and_the_rest_runs(tmp_pat
         "not_applicable",
         "it needs labels, and no sample has one",
     )
-    others = {name: s.status for name, s in audit.record.sections.items() if name != "performance"}
+    others = {name: s.status for name, s in audit.record.sections.items() if name not in ("performance", "shape_bias")}
     assert set(others.values()) == {"done"}, others
+    assert audit["shape_bias"].status == "not_applicable", "no folder of cue-conflict pictures was named"
 
 
 def test_the_task_features_runs_what_needs_no_scores(tmp_path: Path) -> None:
     audit = audited(tmp_path, np.arange(30) % 3, task="features")
     done = {name for name, s in audit.record.sections.items() if s.status == "done"}
-    assert done == {"filters", "activations", "patches", "neighbours", "embedding", "inversion"}
+    assert done == {"filters", "activations", "patches", "neighbours", "embedding", "inversion", "texture"}
     assert all("--task features" in audit[name].reason for name in ("performance", "occlusion", "saliency", "adversarial"))
 
 
@@ -108,7 +109,8 @@ def test_a_folder_holds_what_it_says_and_nothing_of_the_machine(tmp_path: Path) 
     ledger = json.loads(text)["dataset"]
     assert ledger["listed"] == ledger["ok"] + ledger["normalised"] + ledger["quarantined"] == 30
     assert sorted(p.name for p in audit.path.iterdir()) == [
-        "artifacts", "audit.json", "gate.json", "index.html", "junit.xml", "predictions.parquet", "run.json", "summary.md",
+        "artifacts", "audit.json", "gate.json", "images.csv", "index.html", "junit.xml", "model_card.md", "predictions.parquet",
+        "results.sarif", "run.json", "summary.md",
     ]  # fmt: skip
 
 

@@ -24,6 +24,8 @@ from auditor.bounds.intervals import NOTHING, Bounds, blocks, enough, mean_bound
 from auditor.bounds.sums import PARTS, group_sums
 from auditor.types import Array
 
+ROUNDING = 1e-12
+"""Differences that differ by less, relative to the largest, are equal but for rounding."""
 FEW_PAIRS = 20
 FEW_ROWS = 4000
 """Pairs up to which the bootstrap draws them; above it the sums are drawn from the normal distribution they have by then."""
@@ -104,7 +106,7 @@ def mean_difference(today: Array, before: Array, *, seed: int, resamples: int, c
         low, high = paired_share(np.array([broken]), np.array([fixed]), np.array([len(today)]), confidence)
         return float(low[0]), float(high[0])
     moved = today - before
-    if np.ptp(moved) == 0:  # none is seen to move otherwise: so many could, and no further than the figures lie apart
+    if np.ptp(moved) <= ROUNDING * np.abs(moved).max():  # none moves otherwise: so many could, by no more than figures lie apart
         _, most = exact_bounds(np.zeros(1), np.array([len(moved)]), 1 - confidence, 1 - confidence)
         reach = float(most[0]) * float(np.ptp(np.concatenate([today, before])))
         return (float(moved[0]) - reach, float(moved[0]) + reach) if reach else NOTHING
