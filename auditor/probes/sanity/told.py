@@ -66,9 +66,9 @@ class Tried:
         line = f"(the line is {self.threshold:g})"
         if self.likeness.value is None:
             return f"With {self.top} randomised its map is constant: nothing can be compared."
-        kept = f"With {self.top} randomised it keeps a rank correlation of {interval(self.likeness)} with its own map"
+        kept = f"With {self.top} randomised its map of the score keeps a rank correlation of {interval(self.likeness)}"
         if self.verdict == BLIND:
-            return f"{kept} {line}: it shows the image more than what the model has learned."
+            return f"{kept} with that of the trained model {line}: it shows the image more than what the model has learned."
         if self.verdict == UNSURE:
             return f"{kept} {line}: {self.likeness.n} images cannot tell."
         if self.verdict == UNSHOWN:
