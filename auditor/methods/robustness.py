@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from auditor.methods.attack import Images, fgsm, gradient, pgd
-from auditor.types import Array
-
-WEAK = "void: masking suspected: PGD weaker than FGSM"
+from auditor.methods.attacks.gradient_sign import fgsm, pgd
+from auditor.methods.attacks.victim import Images, gradient
 
 
 @dataclass(frozen=True)
@@ -58,14 +55,3 @@ def sweep(
         columns.append((once.fallen | wrong, down, once.fallen_8bit | wrong, down_8bit))
     one, two, three, four = (torch.stack(column, 1) for column in zip(*columns, strict=True))
     return Fallen(one, two, three, four, (slope.flatten(1) == 0).all(1) & ~wrong)
-
-
-def masking(once: Array, many: Array, silent: Array) -> tuple[str, ...]:
-    """Flags that void a robust accuracy (Athalye 2018), from the arrays `fgsm` (n,E), `pgd` (n,E) and `silent` (n,) of a sweep.
-
-    PGD holds FGSM's step within its reach, so where FGSM breaks more images at some epsilon, the gradients mislead it.
-    """
-    weak = bool((np.asarray(many).sum(0) < np.asarray(once).sum(0)).any())
-    mute = int(np.asarray(silent).sum())
-    said = (f"void: masking suspected: zero gradient on {mute} of {len(silent)} images",) if mute else ()
-    return ((WEAK,) if weak else ()) + said

@@ -6,8 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from auditor.methods.attack import drawn, fgsm, fooling, gradient, margins, pgd, stored
-from auditor.methods.robustness import WEAK, masking, sweep
+from auditor.methods.attacks.ball import stored
+from auditor.methods.attacks.fooling import drawn, fooling
+from auditor.methods.attacks.gradient_sign import fgsm, pgd
+from auditor.methods.attacks.victim import gradient, margins
+from auditor.methods.masking import WEAK, flags, weaker
+from auditor.methods.robustness import Fallen, sweep
 
 SHAPE = (2, 3, 4)
 SIZE = 24
@@ -35,6 +39,10 @@ class Masked(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.inner((x * 255).round() / 255)
+
+
+def masking(found: Fallen) -> tuple[str, ...]:
+    return weaker(found.fgsm.numpy(), found.pgd.numpy()) + flags({"silent": found.silent.numpy()})
 
 
 def net() -> nn.Module:
@@ -133,7 +141,7 @@ def test_sweep_is_monotone_and_8_bits_need_whole_levels() -> None:
     assert (found.pgd_8bit <= found.pgd).all()
     assert found.pgd[:, -1].sum() > found.pgd[:, 1].sum() > 5
     assert not found.silent.any()
-    assert masking(found.fgsm.numpy(), found.pgd.numpy(), found.silent.numpy()) == ()
+    assert masking(found) == ()
     with pytest.raises(ValueError, match="rising epsilons"):
         sweep(model, images, labels, (0.1, 0.1), normalise=halved)
 
@@ -144,9 +152,7 @@ def test_masked_gradients_raise_the_flag() -> None:
     found = sweep(model, images, labels, (0.0, 0.1), normalise=same)
     assert found.silent.all()
     assert not found.pgd.any()
-    assert masking(found.fgsm.numpy(), found.pgd.numpy(), found.silent.numpy()) == (
-        "void: masking suspected: zero gradient on 10 of 10 images",
-    )
+    assert masking(found) == ("void: masking suspected: zero gradient on 10 of 10 images",)
 
 
 def test_pgd_weaker_than_fgsm_raises_the_flag() -> None:
@@ -161,7 +167,7 @@ def test_pgd_weaker_than_fgsm_raises_the_flag() -> None:
     found = sweep(Dented(), torch.full((1, 1, 1, 1), 0.5), torch.zeros(1, dtype=torch.long), (0.0, 0.1), normalise=same)
     assert found.fgsm[0, 1]
     assert not found.pgd[0, 1]
-    assert masking(found.fgsm.numpy(), found.pgd.numpy(), found.silent.numpy()) == (WEAK,)
+    assert masking(found) == (WEAK,)
 
 
 def test_a_score_without_the_image_in_it_has_no_gradient() -> None:

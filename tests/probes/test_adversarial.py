@@ -83,10 +83,14 @@ def concluded(probe: Adversarial, target: Any, facts: Any, chunk: int | None = N
     return probe.conclude(target, facts, Results(rows=concatenate(parts)))
 
 
+def figure(found: Any, name: str) -> Any:
+    return next(f for f in found.figures if f.name == name)
+
+
 @pytest.mark.parametrize("epsilon", [0.005, 0.02, 0.06])
 def test_robust_accuracy_of_a_linear_model_is_its_closed_form(epsilon: float) -> None:
     target, facts = world()
-    probe = Adversarial(images=COUNT, epsilon=epsilon, epsilons=(epsilon / 2,), fooling_images=0)
+    probe = Adversarial(images=COUNT, epsilon=epsilon, epsilons=(epsilon / 2,), fooling_images=0, queries=40)
     found = concluded(probe, target, facts)
     x = torch.from_numpy(facts.dataset.bytes / 255.0).flatten(1)
     w = target.module.w.double()
@@ -96,6 +100,14 @@ def test_robust_accuracy_of_a_linear_model_is_its_closed_form(epsilon: float) ->
     value = found.values["robust_accuracy"]
     assert (value.k, value.n) == (int(robust.sum()), COUNT)
     assert value.flags == (f"L-inf, epsilon {epsilon * 255:.3g}/255",)
+    radius = 0.5 * (24 / 3072) ** 0.5
+    other = found.values["robust_accuracy_l2"]
+    assert other.k == int((margin > radius * w.norm()).sum())
+    assert other.flags == (f"L2, epsilon {radius:.3g} of images in [0,1]",)
+    far = torch.from_numpy(found.columns["adversarial.distance"])
+    looked = torch.isfinite(far)
+    assert 20 <= int(looked.sum()) <= 24
+    assert torch.allclose(far[looked], (margin.clamp_min(0) / w.norm())[looked], rtol=0.02, atol=1e-6)
     np.testing.assert_array_equal(found.columns["adversarial.robust"], robust.double().numpy())
 
 
@@ -120,7 +132,7 @@ def test_fooling_images_are_what_the_model_takes_for_the_target() -> None:
     found = concluded(Adversarial(images=8, fooling_images=6, max_iterations=400), target, facts)
     assert found.values["fooling_rate"].value == 1
     assert found.values["median_iterations"].value > 0
-    rows = found.figures[1].data["rows"]
+    rows = figure(found, "fooled").data["rows"]
     assert len(rows) == 6
     for i, row in enumerate(rows):
         picture = found.artifacts[f"fooled-{i}.png"]
@@ -135,6 +147,62 @@ def test_any_split_of_the_items_gives_the_same() -> None:
     one, other = (concluded(Adversarial(images=13, fooling_images=3), target, facts, chunk) for chunk in (1, 5))
     assert one.values == other.values
     assert all(np.array_equal(one.artifacts[name], other.artifacts[name]) for name in one.artifacts)
+
+
+def test_noise_is_raised_to_a_class_by_a_wide_margin() -> None:
+    target, facts = world()
+    found = concluded(Adversarial(images=4, fooling_images=0, noise_images=3, max_iterations=600), target, facts)
+    assert "noise" not in [f.name for f in found.figures], "it stands beside images only"
+    found = concluded(Adversarial(images=4, fooling_images=1, noise_images=3, max_iterations=600), target, facts)
+    rows = figure(found, "noise").data["rows"]
+    assert len(rows) == 3
+    for i, row in enumerate(rows):
+        picture = found.artifacts[f"fooled-noise-{i}.png"]
+        scores = target.module(PREPROCESS.normalise(torch.from_numpy(picture)[None].permute(0, 3, 1, 2)))[0]
+        assert facts.names[int(scores.argmax())] == row["label"].removeprefix("towards ")
+        assert (scores.max() - scores.min()).item() > 5
+    assert len({found.artifacts[f"original-noise-{i}.png"].tobytes() for i in range(3)}) == 3
+
+
+def test_what_each_attack_takes_adds_up() -> None:
+    target, facts = world()
+    found = concluded(Adversarial(images=COUNT, fooling_images=0, queries=30), target, facts)
+    rows = figure(found, "attacks").data["rows"]
+    ends = {row["norm"]: row["left"] for row in rows}
+    assert ends == {"L-inf": found.values["robust_accuracy"].k, "L2": found.values["robust_accuracy_l2"].k}
+    right = COUNT - 3
+    assert sum(row["fell"] for row in rows if row["norm"] == "L-inf") == right - ends["L-inf"]
+    assert sum(row["fell"] for row in rows if row["norm"] == "L2") == right - ends["L2"]
+
+
+class Kinked(Linear):
+    """The slope shows nothing but a ripple: gradients mislead, Square does not follow them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.detach() + 1e-4 * (x - x.detach()).flip(2))
+
+
+def test_square_beating_the_gradient_voids_all_robustness_figures() -> None:
+    target, facts = world(Kinked)
+    found = concluded(Adversarial(images=COUNT, fooling_images=0, epsilon=0.06, queries=300), target, facts)
+    for name in ("robust_accuracy", "robust_accuracy_8bit", "robust_accuracy_l2"):
+        flags = found.values[name].flags
+        assert any(flag.startswith("void:") and "finite differences" in flag for flag in flags)
+        assert any(flag.startswith("void:") and "Square fools" in flag for flag in flags)
+    raised = {row["sign"]: row["raised"] for row in figure(found, "signs").data["rows"]}
+    assert raised["finite differences are not what the gradient says"] == "yes"
+    assert raised["the loss has no slope in any pixel"] == "no"
+
+
+def test_the_quick_profile_asks_for_no_strong_attack() -> None:
+    target, facts = world()
+    probe = Adversarial(**Adversarial.profiles["quick"])
+    found = concluded(probe, target, facts)
+    assert "robust_accuracy_l2" not in found.values
+    assert "median_distance" not in found.values
+    cheap, dear = (p.cost(target, facts.dataset) for p in (probe, Adversarial()))
+    assert cheap.gradients < dear.gradients
+    assert cheap.forwards < dear.forwards
 
 
 def test_nothing_to_attack_is_said() -> None:
@@ -160,7 +228,7 @@ def test_it_explains_itself() -> None:
 def test_a_named_class_is_led_to_and_one_beyond_the_model_is_refused() -> None:
     target, facts = world()
     found = concluded(Adversarial(images=8, fooling_images=6, max_iterations=400, towards=(1,)), target, facts)
-    for row in found.figures[1].data["rows"]:
+    for row in figure(found, "fooled").data["rows"]:
         already = facts.predictions.predicted[row["sample"]] == 1
         assert row["label"] == ("towards no" if already else "towards yes")
     with pytest.raises(ValueError, match=r"within 0\.\.1"):

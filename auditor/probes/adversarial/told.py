@@ -1,113 +1,204 @@
-"""The figures and pictures of the study's rows."""
+"""The figures of the attacked images: the curve, what each attack takes, the signs of masked gradients."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from auditor.bounds import clopper_pearson, exact, proportion
+from auditor.bounds import clopper_pearson, proportion, statistic
 from auditor.fold import State
-from auditor.methods.robustness import masking
-from auditor.probes.adversarial.attacks import FOOL
-from auditor.types import Array, Figure, Finding, Value
+from auditor.methods.attacks.worst import ATTACKS, STANDS, UNCHANGED
+from auditor.methods.masking import RANDOM, beaten, flags, weaker
+from auditor.probes.adversarial.attacks import SIGNS, TESTED, Plan
+from auditor.types import Array, Figure, Finding, Json, Value
 
-if TYPE_CHECKING:
-    from auditor.evidence import Evidence, Predictions
+NAMES = {"pgd": "PGD", "apgd_ce": "APGD-CE", "apgd_t": "APGD-T", "square": "Square"}
+BLIND = ATTACKS.index("square")
+SIGN_WORDS = {
+    "silent": ("the loss has no slope in any pixel", "one image"),
+    "saturated": ("the softmax has lost the slope that the scores still have", "more than half"),
+    "untrue": ("finite differences are not what the gradient says", "more than half"),
+    "unbroken": ("it stands a change that could make it grey", "more than a twentieth"),
+    "random": ("two forwards differ", "one image"),
+    "optimises": ("the forward follows gradients of its own", "one image"),
+}
 
-RANDOM = "void: masking suspected: the forward is random"
 
-GAIN = 10
-"""By how much the shown difference is enlarged."""
+@dataclass(frozen=True)
+class Swept:
+    """The n attacked images, arrays (n,...)."""
 
-LOSSLESS, SMALL = 256, 64
-"""Pixels: up to the first side fooling pictures are PNG, so that what is shown is what fools; up to the second the others too."""
+    positions: Array
+    once: Array
+    """(n,E) fell to FGSM at that epsilon."""
+    many: Array
+    """(n,E) fell to PGD at that epsilon or a smaller one."""
+    worst: Array
+    """(n,E) fell to anything at that epsilon or a smaller one."""
+    grid: Array
+    """(n,E) likewise, in 8 bits."""
+    by: Array
+    """(n,) the strong attack that it fell to, at the stated epsilon."""
+    by_l2: Array
+
+    @property
+    def n(self) -> int:
+        """How many."""
+        return len(self.positions)
 
 
-def robustness(rows: State, samples: int, *, epsilons: tuple[float, ...], epsilon: float, random: bool = False) -> Finding:
-    """Figures and columns of the attacked images; a note where none has a label."""
+def swept(rows: State, plan: Plan) -> Swept:
+    """The rows as one table: what fell once has fallen at every larger epsilon."""
     held = rows["position"] >= 0
-    positions, n = rows["position"][held], int(held.sum())
-    if not n:
+    once, many, by = rows["fgsm"][held], rows["pgd"][held], rows["by_linf"][held]
+    at = plan.epsilons.index(plan.epsilon)
+    worst, grid = once | many, rows["fgsm_8bit"][held] | rows["pgd_8bit"][held]
+    worst[:, at] |= by >= 0
+    grid[:, at] |= rows["strong_8bit"][held]
+    worst, grid = (np.logical_or.accumulate(a, axis=1) for a in (worst, grid))
+    return Swept(rows["position"][held], once, many, worst, grid, by, rows["by_l2"][held])
+
+
+def robustness(rows: State, samples: int, plan: Plan, *, random: bool = False) -> Finding:
+    """Figures and columns of the attacked images; a note where none has a label."""
+    seen = swept(rows, plan)
+    if not seen.n:
         return Finding("done", notes=("Robust accuracy is left out: no sample that was chosen has a label.",))
-    at = epsilons.index(float(epsilon))
-    once, many = rows["fgsm"][held], rows["pgd"][held]
-    worst = np.logical_or.accumulate(once | many, axis=1)
-    grid = np.logical_or.accumulate(rows["fgsm_8bit"][held] | rows["pgd_8bit"][held], axis=1)
-    said = f"{epsilon * 255:.3g}/255"
-    void = masking(once, many, rows["silent"][held]) + ((RANDOM,) if random else ())
-    flags = (f"L-inf, epsilon {said}", *void)
-    right = [int(k) for k in (~worst).sum(0)]
+    at, said = plan.epsilons.index(plan.epsilon), f"{plan.epsilon * 255:.3g}/255"
+    void = voids(rows, seen, plan, random=random)
+    right = [int(k) for k in (~seen.worst).sum(0)]
+    linf = (f"L-inf, epsilon {said}", *void)
     values = {
-        "robust_accuracy": replace(proportion(right[at], n, columns=("adversarial.robust",)), flags=flags),
-        "robust_accuracy_8bit": replace(proportion(int((~grid[:, at]).sum()), n), flags=flags),
+        "robust_accuracy": replace(proportion(right[at], seen.n, columns=("adversarial.robust",)), flags=linf),
+        "robust_accuracy_8bit": replace(proportion(int((~seen.grid[:, at]).sum()), seen.n), flags=linf),
     }
-    robust, smallest = np.full(samples, np.nan), np.full(samples, np.nan)
-    robust[positions] = ~worst[:, at]
-    smallest[positions] = np.where(worst[:, -1], np.asarray(epsilons)[worst.argmax(1)], np.inf)
+    columns = columns_of(rows, seen, plan, samples)
+    figures = [curve_figure(plan, seen)]
+    if plan.strong:
+        flag = (f"L2, epsilon {plan.epsilon_l2:.3g} of images in [0,1]", *void)
+        values["robust_accuracy_l2"] = replace(proportion(int((seen.by_l2 == STANDS).sum()), seen.n), flags=flag)
+        figures.append(attacks_figure(plan, seen))
+    values |= distance(columns, void, plan.seed)
+    figures += signs_figure(rows)
     notes = (
-        f"A change of at most {said} a pixel takes the share that is right from {right[0]} to {right[at]} of {n} images.",
-        *(f"The figure is {flag}." for flag in void),
+        f"A change of at most {said} a pixel takes the share that is right from {right[0]} to {right[at]} of {seen.n} images.",
+        *(f"The robustness figures are {flag}." for flag in void),
     )
+    return Finding("done", values=values, figures=tuple(figures), notes=notes, columns=columns)
+
+
+def voids(rows: State, seen: Swept, plan: Plan, *, random: bool) -> tuple[str, ...]:
+    """All flags for which the figures prove nothing."""
+    held = rows["position"] >= 0
+    mute = flags({"silent": rows["silent"][held]})
+    looked = held & (rows["kind"] == TESTED)[:, None]
+    others = flags({name: rows[name][looked] for name in SIGNS if name != "silent"})
+    square = tuple(
+        flag
+        for by in (seen.by, seen.by_l2)
+        if plan.strong
+        for flag in beaten(int(((by != UNCHANGED) & (by >= 0) & (by != BLIND)).sum()), int((by == BLIND).sum()), seen.n)
+    )
+    return tuple(dict.fromkeys((*weaker(seen.once, seen.many), *mute, *others, *square, *((RANDOM,) if random else ()))))
+
+
+def columns_of(rows: State, seen: Swept, plan: Plan, samples: int) -> dict[str, Array]:
+    """Per image: whether it stays right at the stated epsilon, the smallest epsilon that fells it, and how far it falls in L2."""
+    robust, smallest, far = (np.full(samples, np.nan) for _ in range(3))
+    at = plan.epsilons.index(plan.epsilon)
+    robust[seen.positions] = ~seen.worst[:, at]
+    smallest[seen.positions] = np.where(seen.worst[:, -1], np.asarray(plan.epsilons)[seen.worst.argmax(1)], np.inf)
+    looked = (rows["position"] >= 0) & (rows["kind"] == TESTED)[:, None]
+    far[rows["position"][looked]] = rows["distance"][looked]
     columns = {"adversarial.robust": robust, "adversarial.smallest_epsilon": smallest}
-    return Finding("done", values=values, figures=(curve_figure(epsilons, once, worst),), notes=notes, columns=columns)
+    return columns | ({"adversarial.distance": far} if np.isfinite(far).any() else {})
 
 
-def curve_figure(epsilons: tuple[float, ...], once: Array, worst: Array) -> Figure:
-    """Accuracy against epsilon, with 90 % intervals."""
-    series = []
-    for name, fell in (("FGSM", once), ("worst case of FGSM and PGD", worst)):
-        right = (~fell).sum(0)
-        bands = [clopper_pearson(int(k), len(fell), 0.95) for k in right]
-        band = {"low": [float(low) for low, _ in bands], "high": [float(high) for _, high in bands]}
-        series.append({"name": name, "x": [e * 255 for e in epsilons], "y": [float(k) / len(fell) for k in right], **band})
-    caption = f"{len(once)} labelled images; band: 90 % interval. The worst case keeps an image lost once it is."
+def distance(columns: dict[str, Array], void: tuple[str, ...], seed: int) -> dict[str, Value]:
+    """The median of the smallest changes found; an image where none was found counts as farther than all others."""
+    if "adversarial.distance" not in columns:
+        return {}
+    found = statistic("median", {"adversarial.distance": columns["adversarial.distance"]}, unit="", seed=seed)
+    return {"median_distance": replace(found, flags=("an upper bound: the smallest change found", *void))}
+
+
+def shares(fell: Array) -> dict[str, Json]:
+    """(n,E) as the share that is right at each, with exact 90 % intervals."""
+    right = (~fell).sum(0)
+    ends = [clopper_pearson(int(k), len(fell), 0.95) for k in right]
+    return {
+        "y": [float(k) / len(fell) for k in right],
+        "low": [float(low) for low, _ in ends],
+        "high": [float(high) for _, high in ends],
+    }
+
+
+def curve_figure(plan: Plan, seen: Swept) -> Figure:
+    """Accuracy against epsilon."""
+    x = [e * 255 for e in plan.epsilons]
+    named = (("FGSM alone", seen.once), ("worst case", seen.worst), ("worst case, stored in 8 bits", seen.grid))
+    series = [{"name": name, "x": x, **shares(fell)} for name, fell in named]
+    series[2]["dashed"] = True
+    at = f"{plan.epsilon * 255:.3g}/255"
+    strong = f", from {at} on also of APGD and Square at {at}" if plan.strong else ""
+    caption = (
+        f"{seen.n} labelled images; bands: exact 90 % intervals. "
+        f"Worst case: of FGSM and PGD at this size and all smaller ones{strong}; "
+        "an image stays lost once it is."
+    )
     data = {"x_label": "largest change of a pixel (1/255)", "y_label": "share right", "series": series}
     return Figure("curve", "lines", "Accuracy against the size of the change", caption, data)
 
 
-def fooled_images(rows: State, evidence: Evidence, *, asked: bool) -> Finding:
-    """Figures and pictures of the fooling images; `asked`: their classes were named, not drawn."""
-    index = np.flatnonzero(rows["kind"] == FOOL)
-    seen = evidence.predictions
-    if not len(index) or seen is None:
-        return Finding("done")
-    took = rows["iterations"][index][rows["fooled"][index]]
-    count = len(took)
-    values: dict[str, Value] = {"fooling_rate": proportion(count, len(index))}
-    values["median_iterations"] = exact(float(np.median(took)) if count else math.nan, "iterations", n=count)
-    figure, artifacts = gallery(rows, index, evidence, seen, asked=asked)
-    half = f", half of them within {np.median(took):g} steps" if count else ""
-    note = f"{count} of {len(index)} images were led to a class {'that was asked for' if asked else 'drawn at random'}{half}."
-    return Finding("done", values=values, figures=(figure,), notes=(note,), artifacts=artifacts)
-
-
-def gallery(rows: State, index: Array, evidence: Evidence, seen: Predictions, *, asked: bool) -> tuple[Figure, dict[str, Array]]:
-    """Original, fooled, difference, one row for each row of the study in `index`."""
-    artifacts: dict[str, Array] = {}
+def attacks_figure(plan: Plan, seen: Swept) -> Figure:
+    """What each attack takes of what the ones before it left."""
+    at = plan.epsilons.index(plan.epsilon)
+    norms = (("L-inf", f"{plan.epsilon * 255:.3g}/255"), ("L2", f"{plan.epsilon_l2:.3g}"))
     table = []
-    for number, row in enumerate(index):
-        p, goal, picture = int(rows["source"][row]), evidence.names[int(rows["class"][row])], rows["picture"][row]
-        original = evidence.dataset.pixels([p])[0]
-        change = picture.astype(np.int16) - original.astype(np.int16)
-        shown = (original, picture, np.clip(128 + GAIN * change, 0, 255).astype(np.uint8))
-        side = max(original.shape[:2])
-        suffix, plain = ("png" if side <= most else "jpg" for most in (LOSSLESS, SMALL))
-        files = (f"original-{number}.{plain}", f"fooled-{number}.{suffix}", f"difference-{number}.{plain}")
-        artifacts.update(zip(files, shown, strict=True))
-        labels = (
-            f"{evidence.names[int(seen.predicted[p])]} {seen.confidence[p]:.0%}",
-            f"{goal} {rows['confidence'][row]:.0%}",
-            f"at most {int(np.abs(change).max())}/255",
+    for (norm, bound), by in zip(norms, (seen.by, seen.by_l2), strict=True):
+        left = (
+            int((~(seen.once | seen.many)[:, : at + 1].any(1)).sum())
+            if norm == "L-inf"
+            else seen.n - int((by == UNCHANGED).sum())
         )
-        cells = [{"file": file, "label": label} for file, label in zip(files, labels, strict=True)]
-        said = "fooled" if rows["fooled"][row] else "not fooled"
-        note = f"{said} after {int(rows['iterations'][row])} iterations"
-        table.append({"label": f"towards {goal}", "note": note, "sample": p, "cells": cells})
-    how = "the classes are those asked for" if asked else "the classes are drawn by a hash of the image"
-    caption = f"{len(index)} images, each raised towards another class until its 8-bit picture is taken for it; {how}."
-    scale = f"difference x {GAIN}, mid-grey is no change; the other two as they are"
-    data = {"columns": ["original", "fooled", f"difference x {GAIN}"], "rows": table, "scale": scale}
-    return Figure("fooled", "gallery", "Images that fool it", caption, data), artifacts
+        if norm == "L-inf":
+            fell = int((~seen.worst[:, 0]).sum()) - left
+            table.append({"norm": norm, "bound": bound, "attack": "FGSM and PGD", "fell": fell, "left": left})
+        for place, name in enumerate(ATTACKS):
+            if norm == "L-inf" and name == "pgd":
+                continue
+            fell = int((by == place).sum())
+            left -= fell
+            table.append({"norm": norm, "bound": bound, "attack": NAMES[name], "fell": fell, "left": left})
+    columns = [
+        {"key": "norm", "label": "norm", "format": "text"}, {"key": "bound", "label": "largest change", "format": "text"},
+        {"key": "attack", "label": "attack", "format": "text"}, {"key": "fell", "label": "fell to it", "format": "integer"},
+        {"key": "left", "label": "still right", "format": "integer"},
+    ]  # fmt: skip
+    budget = plan.budget
+    caption = (
+        f"In this order, each on the images that the ones before it left: APGD with {budget.steps} steps, APGD-T towards at most "
+        f"{budget.targets} classes, Square with {budget.queries} queries. "
+        "Square sees no gradient: where it takes much, gradients mislead."
+    )
+    return Figure("attacks", "table", "What each attack takes", caption, {"columns": columns, "rows": table})
+
+
+def signs_figure(rows: State) -> tuple[Figure, ...]:
+    """How many images show each sign of masked gradients."""
+    looked = (rows["position"] >= 0) & (rows["kind"] == TESTED)[:, None]
+    n = int(looked.sum())
+    if not n:
+        return ()
+    table = []
+    for name in SIGNS:
+        count, (words, needed) = int(rows[name][looked].sum()), SIGN_WORDS[name]
+        raised = "yes" if flags({name: rows[name][looked]}) else "no"
+        table.append({"sign": words, "count": count, "needed": needed, "raised": raised})
+    columns = [
+        {"key": "sign", "label": "sign", "format": "text"}, {"key": "count", "label": f"of {n} images", "format": "integer"},
+        {"key": "needed", "label": "raised by", "format": "text"}, {"key": "raised", "label": "raised", "format": "text"},
+    ]  # fmt: skip
+    caption = f"Looked for on {n} images. One that is raised makes the robustness figures void: they cannot pass a rule."
+    return (Figure("signs", "table", "Signs of masked gradients", caption, {"columns": columns, "rows": table}),)
