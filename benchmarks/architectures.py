@@ -1,14 +1,17 @@
 """Every probe on sixteen architectures: done, or not applicable and why. Writes docs/architectures.md.
 
-    python benchmarks/architectures.py [NAME ...]
+    python benchmarks/architectures.py [--probes ID,ID] [NAME ...]
 
 Weights are random (no hub is asked) and heads that start at zero are drawn anew, so the figures mean nothing here: what counts is
-that each probe finds the layers, the rectifiers and the head of each architecture. Exits with 1 where a probe failed.
+that each probe finds the layers, the rectifiers and the head of each architecture. What is not run this time stays as it
+stands in docs/architectures.json. Exits with 1 where a probe failed.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import json
 import sys
 import tempfile
 import time
@@ -26,9 +29,9 @@ from torch import nn
 import auditor
 from auditor.preprocess import Geometry, Preprocess
 from auditor.probes import registry
-from auditor.types import Section
 
 PAGE = Path(__file__).parent.parent / "docs" / "architectures.md"
+KNOWN = PAGE.with_suffix(".json")
 CLASSES, IMAGES = 10, 12
 FEWER = {
     "images": 1, "iterations": 4, "steps": 4, "samples": 2, "window": 0.25, "stride": 0.25, "max_iterations": 4, "units": 2,
@@ -75,50 +78,49 @@ def pictures(side: int) -> np.ndarray:
     return np.stack(found)
 
 
-def probes() -> list[Any]:
-    """All probes as in the profile quick, with less to do."""
+def probes(ids: list[str]) -> list[Any]:
+    """These probes as in the profile quick, with less to do."""
     made = []
-    for probe in registry().values():
+    for id in ids:
+        probe = registry()[id]
         known = {f.name for f in dataclasses.fields(probe)}
         fewer = {name: value for name, value in FEWER.items() if name in known}
         made.append(probe(**{**(probe.profiles.get("quick") or {}), **fewer}))
     return made
 
 
-def audited(name: str, folder: Path) -> tuple[dict[str, Section], float]:
-    """(sections by probe, seconds) of one architecture."""
-    side, begin = SIDES.get(name, SIDE), time.perf_counter()
+def audited(name: str, ids: list[str], folder: Path) -> dict[str, Any]:
+    """{probe: [status, reason]} of one architecture, and its rectifiers."""
+    side = SIDES.get(name, SIDE)
     audit = auditor.run(
         built(name),
         (pictures(side), np.arange(IMAGES) % CLASSES),
         preprocess=Preprocess(Geometry("RGB", (side, side)), MEAN, STD),
-        probes=probes(),
+        probes=probes(ids),
         profile="quick",
         out=folder / "audit",
         work=folder / "work",
     )
-    return dict(audit.record.sections), time.perf_counter() - begin
+    found: dict[str, Any] = {id: [audit[id].status, audit[id].reason] for id in ids}
+    if "guided_backprop" in ids:
+        values = audit["guided_backprop"].values
+        counts = [values[f"rectifiers_{kind}"].value or 0 for kind in ("intercepted", "total") if f"rectifiers_{kind}" in values]
+        found["rectifiers"] = " of ".join(f"{count:.0f}" for count in counts) or "none"
+    return found
 
 
-def page(found: dict[str, dict[str, Section]]) -> str:
+def page(found: dict[str, dict[str, Any]]) -> str:
     """The table, with the reasons under it."""
-    names, reasons = list(registry()), list[str]()
-    lines = []
-    for architecture, sections in found.items():
+    names, reasons, lines = list(registry()), list[str](), []
+    for architecture, row in found.items():
         cells = []
         for name in names:
-            section = sections[name]
-            if section.status == "done":
-                cells.append("done")
-                continue
-            told = f"{section.status.replace('_', ' ')}: {section.reason}"
-            if told not in reasons:
+            status, reason = row.get(name, ("not run", ""))
+            told = f"{status.replace('_', ' ')}: {reason}"
+            if status != "done" and told not in reasons:
                 reasons.append(told)
-            cells.append(f"[{reasons.index(told) + 1}]")
-        guided = sections["guided_backprop"].values
-        rectifiers = [guided[f"rectifiers_{kind}"].value for kind in ("intercepted", "total") if f"rectifiers_{kind}" in guided]
-        cells.append(" of ".join(f"{value or 0:.0f}" for value in rectifiers) or "none")
-        lines.append(f"| {architecture.removeprefix('timm:')} | " + " | ".join(cells) + " |")
+            cells.append("done" if status == "done" else f"[{reasons.index(told) + 1}]")
+        lines.append(f"| {architecture.removeprefix('timm:')} | " + " | ".join([*cells, row.get("rectifiers", "")]) + " |")
     head = "| architecture | " + " | ".join(f"`{name}`" for name in names) + " | rectifiers intercepted |"
     rule = "| --- |" + " --- |" * (len(names) + 1)
     numbered = [f"[{i + 1}] {reason}" for i, reason in enumerate(reasons)]
@@ -131,18 +133,23 @@ def page(found: dict[str, dict[str, Section]]) -> str:
 
 
 def main() -> int:
-    """Audit the architectures named, or all; the page is written for all only."""
-    wanted = sys.argv[1:] or list(ARCHITECTURES)
-    found, bad = {}, 0
-    for name in wanted:
+    """Audit the architectures named, or all, by the probes named, or all; write what is known by now."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--probes", default=",".join(registry()))
+    parser.add_argument("names", nargs="*", default=list(ARCHITECTURES))
+    given = parser.parse_args()
+    known = json.loads(KNOWN.read_text(encoding="utf-8")) if KNOWN.exists() else {}
+    bad = 0
+    for name in given.names:
+        begin = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            found[name], seconds = audited(name, Path(folder))
-        failed = [f"{probe}: {s.reason}" for probe, s in found[name].items() if s.status not in ("done", "not_applicable")]
+            row = audited(name, given.probes.split(","), Path(folder))
+        failed = [f"{probe}: {told[1]}" for probe, told in row.items() if told[0] in ("failed", "skipped")]
         bad += len(failed)
-        print(f"{name}: {seconds:.0f} s; {'; '.join(failed) or 'no probe failed'}", flush=True)
-    if wanted == list(ARCHITECTURES):
-        PAGE.write_text(page(found), encoding="utf-8")
-        print(PAGE)
+        print(f"{name}: {time.perf_counter() - begin:.0f} s; {'; '.join(failed) or 'no probe failed'}", flush=True)
+        known[name] = known.get(name, {}) | row
+        KNOWN.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(page({name: known[name] for name in ARCHITECTURES if name in known}), encoding="utf-8")
     return 1 if bad else 0
 
 
