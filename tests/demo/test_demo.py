@@ -126,7 +126,7 @@ def test_data_refuse_what_is_not_theirs(tmp_path: Path) -> None:
 
 
 def test_unknown_model_lists_the_known() -> None:
-    with pytest.raises(TargetError, match="digits, digits-flawed, efficientnet-lite0"):
+    with pytest.raises(TargetError, match="digits, digits-flawed, digits-robust, efficientnet-lite0"):
         models.build("demo:resnet")
 
 
