@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from auditor.api import run as run
     from auditor.audit import Audit as Audit
     from auditor.audit import open_audit as open_audit
+    from auditor.api import visualise as visualise
     from auditor.errors import AuditError as AuditError
     from auditor.preprocess import Preprocess as Preprocess
 
@@ -26,9 +27,10 @@ _HOMES = {
     "attribute": "auditor.api",
     "open_audit": "auditor.audit",
     "run": "auditor.api",
+    "visualise": "auditor.api",
 }
 
-__all__ = ["Audit", "AuditError", "Preprocess", "__version__", "attack", "attribute", "open_audit", "run"]
+__all__ = ["Audit", "AuditError", "Preprocess", "__version__", "attack", "attribute", "open_audit", "run", "visualise"]
 
 
 def __getattr__(name: str) -> Any:

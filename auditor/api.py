@@ -1,4 +1,4 @@
-"""auditor from Python: `run`, `open_audit`, `attribute` and `attack`."""
+"""auditor from Python: `run`, `open_audit`, `attribute`, `attack` and `visualise`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from auditor.gate import require_known
 from auditor.job import Job, execute
 from auditor.methods.attacks.run import Attack, attack
 from auditor.methods.attribute import attribute
+from auditor.methods.visualise import visualise
 from auditor.ops.batching import images_at_once
 from auditor.plan import SHARD, Plan
 from auditor.preprocess import Preprocess
@@ -28,12 +29,15 @@ from auditor.probe import Probe
 from auditor.probes import configured, named, registry
 from auditor.store import require_writable
 from auditor.stream import Progress, silent
-from auditor.target import Target, load_target
+from auditor.target import Target, load_target, open_second
 
-__all__ = ["Attack", "Audit", "attack", "attribute", "open_audit", "run"]
+__all__ = ["Attack", "Audit", "attack", "attribute", "open_audit", "run", "visualise"]
 
 
-OPTIONS = ("weights", "model_args", "task", "classes_file", "label_map", "depth16", "device", "seed", "batch", "work")
+OPTIONS = (
+    "weights", "model_args", "task", "classes_file", "label_map", "depth16", "device", "seed", "batch", "work",
+    "second_model",
+)  # fmt: skip
 PROFILES = ("quick", "standard", "full")
 
 
@@ -136,7 +140,8 @@ def run(
     `train`: what the model was trained on, given as `data` is ([data] train of the configuration where None): leaks are
     looked for.
     `probes`: ids or Probe objects; all of the profile where None. `config`: audit.toml as a path or a mapping.
-    Options: weights, model_args, task, classes_file, label_map, depth16, device, seed, batch, work.
+    Options: weights, model_args, task, classes_file, label_map, depth16, device, seed, batch, work, second_model (what
+    `--second-model` takes, or an nn.Module).
 
     The model is left as it was found. Raises an AuditError of `auditor.errors`: nothing half-written stays in `out`.
     """
@@ -184,7 +189,14 @@ def open_target(model: str | nn.Module, preprocess: Any, data: Any, options: Map
         return first_shape(data, preprocess=prepared, depth16=options.get("depth16") or "full")
 
     given = {name: options[name] for name in names if options.get(name) is not None}
-    return load_target(model, preprocess=preprocess, input_shape=shape, **given)
+    target = load_target(model, preprocess=preprocess, input_shape=shape, **given)
+    if options.get("second_model") is not None:
+        try:
+            target.second = open_second(options["second_model"], target)
+        except BaseException:
+            target.restore()
+            raise
+    return target
 
 
 def open_data(target: Target, data: Any, options: Mapping[str, Any], progress: Progress = silent) -> Dataset:

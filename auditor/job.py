@@ -49,7 +49,9 @@ class Job:
         """Names the work by content."""
         preprocess = getattr(self.target.preprocess, "digest", "")
         digest = preprocess() if callable(preprocess) else preprocess
-        model = f"{self.target.digest}:{self.target.task}:{digest}"
+        second = self.target.second
+        other = "" if second is None else f":{second.digest}:{getattr(second.preprocess, 'digest', '')}"
+        model = f"{self.target.digest}:{self.target.task}:{digest}{other}"
         return planning.run_key(model, self.dataset.digest, self.plan, self.train_digest)
 
 
@@ -226,6 +228,7 @@ def provenance(job: Job) -> dict[str, object]:
             "parameters": sum(p.numel() for p in target.model.parameters()),
             "layers": len(target.trace),
             "notes": list(target.notes),
+            **({} if target.second is None else {"second": {"source": target.second.source, "digest": target.second.digest}}),
         },
         "preprocess": describe(),
         "dataset_digest": job.dataset.digest,

@@ -61,6 +61,9 @@ Model = Annotated[
         help="torchvision:NAME[@WEIGHTS|@none], timm:NAME, hf:NAME, hf:./DIR, package.module:factory, file.py:factory, demo:NAME"
     ),
 ]
+SecondModel = Annotated[
+    str | None, typer.Option(help="another model of the same classes, as --model: is it shown what the first one wants to see?")
+]
 Data = Annotated[
     str | None, typer.Option(help="folder of class folders, manifest.csv, images.npz, folder of images, package.module:factory")
 ]
@@ -118,6 +121,7 @@ def run(
     depth16: Depth16 = "full",
     seed: Seed = 0,
     batch: Batch = None,
+    second_model: SecondModel = None,
     force: Annotated[bool, typer.Option(help="replace an audit of other inputs in --out")] = False,
 ) -> None:
     """Audit a model: plan, collect, judge, render."""
@@ -150,6 +154,7 @@ def plan(
     depth16: Depth16 = "full",
     seed: Seed = 0,
     batch: Batch = None,
+    second_model: SecondModel = None,
 ) -> None:
     """Print what `run` would do and cost, and stop."""
     from auditor.cli.run import Request, plan_request

@@ -24,6 +24,7 @@ class Request:
     """The options of `run` and `plan`, as typed."""
 
     model: str | None = None
+    second_model: str | None = None
     data: str | None = None
     train: str | None = None
     config: Path | None = None
@@ -177,6 +178,7 @@ def prepare(request: Request, settings: Settings, bars: Bars) -> Job:
         "label_map": request.label_map,
         "depth16": request.depth16,
         "work": request.work,
+        "second_model": request.second_model,
     }
     target = api.open_target(str(request.model), given_preprocess(request), str(request.data), options)
     dataset = api.open_data(target, str(request.data), options, bars)

@@ -102,13 +102,15 @@ def load_target(
     model_args: Mapping[str, Any] | None = None,
     classes: Sequence[str] | None = None,
     task: str | None = None,
+    fallback: Preprocess | Opaque | None = None,
     device: str | torch.device = "auto",
     input_shape: Callable[[Preprocess | Opaque], Shape] | Shape | None = None,
 ) -> Target:
     """Load a model and check its contract on one batch.
 
     `model`: what --model takes, or an nn.Module. `preprocess`: instead of the model's own. `input_shape`: (C,H,W), or a
-    function that finds it, for a preprocessing that fixes no size. The model is frozen until `restore`.
+    function that finds it, for a preprocessing that fixes no size. `fallback`: its preprocessing where
+    it brings none. The model is frozen until `restore`.
     Raises TargetError (no preprocessing, cannot be built), WeightsError, ContractError (no class scores), ConfigError.
     """
     if task is not None and task not in TASKS:
@@ -128,7 +130,7 @@ def load_target(
             notes += load_into(net, read_weights(Path(weights)))
     if weights is not None:
         notes.insert(0, f"Weights from the file {Path(weights).name}.")
-    prepared = as_preparation(preprocess) or own
+    prepared = as_preparation(preprocess) or own or fallback
     if prepared is None:
         raise TargetError(
             f"{source} brings no preprocessing, and none is assumed: "

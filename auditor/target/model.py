@@ -53,6 +53,8 @@ class Target:
     head: str
     """The module whose input is the penultimate features; "" where none is found."""
     notes: tuple[str, ...] = ()
+    second: Target | None = None
+    """Another model for the same classes, which is shown the pictures made for this one."""
     _restore: Callable[[], None] = field(default=lambda: None, repr=False)
 
     @property
@@ -134,6 +136,8 @@ class Target:
     def restore(self) -> None:
         """Give the model back as it was found: device, modes, requires_grad."""
         self._restore()
+        if self.second is not None:
+            self.second.restore()
 
 
 def pooled(value: Tensor, *, conv: bool) -> Tensor:

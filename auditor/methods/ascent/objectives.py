@@ -1,0 +1,78 @@
+"""What is raised: a unit of a layer, a class score, or a whole layer; and the model while it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from auditor.errors import UsageError
+from auditor.methods.inputs import evaluating
+from auditor.ops.truncate import truncated
+
+Place = Literal["mean", "centre"]
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[nn.Module]:
+    """The model in eval mode, no weight of it asking for a gradient; given back as it was, also after an exception."""
+    asked = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with evaluating(model):
+        for parameter in asked:
+            parameter.requires_grad_(False)
+        try:
+            yield model
+        finally:
+            for parameter in asked:
+                parameter.requires_grad_(True)
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units of a layer: channels of maps (n,C,H,W), columns of (n,K) or of tokens (n,T,K). The forward ends at the layer."""
+
+    model: nn.Module
+    layer: str = ""
+    """Module path, "path#1" for a second call; "" is the model's own output."""
+    at: Place = "mean"
+    """A channel's mean over its map, or its value in the middle of it (Yosinski 2015)."""
+
+    def __call__(self, images: Tensor, units: Tensor) -> Tensor:
+        """(n,) activation of unit i of image i. Raises UsageError where the layer has no such unit."""
+        return pick(by_unit(truncated(self.model, images, self.layer), self.at), units, self.layer)
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Half the squared length of a layer's output, whose gradient at the layer is the activation itself (Mordvintsev 2015)."""
+
+    model: nn.Module
+    layer: str
+
+    def __call__(self, images: Tensor, units: Tensor) -> Tensor:
+        """(n,); the units do not matter."""
+        return 0.5 * truncated(self.model, images, self.layer).flatten(1).square().sum(1)
+
+
+def by_unit(output: Tensor, at: Place) -> Tensor:
+    """(n,K) of a layer's output (n,K), (n,T,K) or (n,K,H,W). Raises UsageError for another."""
+    if output.ndim == 2:
+        return output
+    if output.ndim == 3:
+        return output.mean(1) if at == "mean" else output[:, output.shape[1] // 2]
+    if output.ndim == 4:
+        return output.mean((2, 3)) if at == "mean" else output[:, :, output.shape[2] // 2, output.shape[3] // 2]
+    raise UsageError(f"expected a layer of (n,K), (n,T,K) or (n,K,H,W), got {tuple(output.shape)}: choose another layer")
+
+
+def pick(values: Tensor, units: Tensor, layer: str) -> Tensor:
+    """(n,) column units[i] of row i of (n,K). Raises UsageError where there is none."""
+    if len(units) and not 0 <= int(units.min()) <= int(units.max()) < values.shape[1]:
+        where = f"layer {layer!r}" if layer else "the model's output"
+        raise UsageError(
+            f"expected units within 0..{values.shape[1] - 1} of {where}, got {int(units.min())}..{int(units.max())}: name others"
+        )
+    return values.gather(1, units[:, None])[:, 0]
