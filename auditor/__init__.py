@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from auditor.api import attack as attack
     from auditor.api import attribute as attribute
     from auditor.api import run as run
+    from auditor.api import visualise as visualise
     from auditor.audit import Audit as Audit
     from auditor.audit import open_audit as open_audit
-    from auditor.api import visualise as visualise
     from auditor.errors import AuditError as AuditError
     from auditor.preprocess import Preprocess as Preprocess
 

@@ -78,7 +78,7 @@ def target() -> Any:
 
 
 def rows_of(probe: Visualisation, target: Any, given: Any, chunk: int | None = None) -> Any:
-    study = probe.study(target, given)
+    study = probe.study(target, given, Results())
     assert study is not None
     size = chunk or study.chunk
     work = pickle.loads(pickle.dumps(study.work))
