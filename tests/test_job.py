@@ -66,7 +66,7 @@ def test_without_labels_what_needs_them_does_not_apply_and_the_rest_runs(tmp_pat
 def test_the_task_features_runs_what_needs_no_scores(tmp_path: Path) -> None:
     audit = audited(tmp_path, np.arange(30) % 3, task="features")
     done = {name for name, s in audit.record.sections.items() if s.status == "done"}
-    assert done == {"filters", "activations", "patches", "neighbours", "embedding", "inversion", "texture"}
+    assert done == {"filters", "activations", "patches", "neighbours", "embedding", "visualisation", "inversion", "texture"}
     assert all("--task features" in audit[name].reason for name in ("performance", "occlusion", "saliency", "adversarial"))
 
 
