@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from auditor.audit import Audit as Audit
     from auditor.audit import open_audit as open_audit
     from auditor.errors import AuditError as AuditError
+    from auditor.methods.guided import Units as Units
     from auditor.preprocess import Preprocess as Preprocess
 
 __version__ = "0.1.0"
@@ -23,6 +24,7 @@ _HOMES = {
     "Audit": "auditor.audit",
     "AuditError": "auditor.errors",
     "Preprocess": "auditor.preprocess",
+    "Units": "auditor.methods.guided",
     "attack": "auditor.api",
     "attribute": "auditor.api",
     "open_audit": "auditor.audit",
@@ -30,7 +32,7 @@ _HOMES = {
     "visualise": "auditor.api",
 }
 
-__all__ = ["Audit", "AuditError", "Preprocess", "__version__", "attack", "attribute", "open_audit", "run", "visualise"]
+__all__ = ["Audit", "AuditError", "Preprocess", "Units", "__version__", "attack", "attribute", "open_audit", "run", "visualise"]
 
 
 def __getattr__(name: str) -> Any:

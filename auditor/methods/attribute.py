@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from auditor.errors import UsageError
 from auditor.methods.gradcam import gradcam
-from auditor.methods.guided import deconvnet, guided_backprop
+from auditor.methods.guided import Rule, Units, deconvnet, guided_backprop, unit_maps
 from auditor.methods.inputs import Classes, TargetClass, checked, evaluating, scores_of
 from auditor.methods.integrated_gradients import integrated_gradients
 from auditor.methods.occlusion import occlusion
@@ -40,10 +40,14 @@ RANKED = {"predicted": 0, "runner_up": 1}
 """Word -> place in the model's ranking of the classes."""
 
 
+UNIT_RULES: dict[str, Rule] = {"saliency": "gradient", "guided_backprop": "guided", "deconvnet": "deconvnet"}
+"""Methods that explain a unit as well."""
+
+
 def attribute(
     model: nn.Module,
     inputs: Tensor,
-    target: Named | tuple[Named, Named] = "predicted",
+    target: Named | tuple[Named, Named] | Units = "predicted",
     method: str = "occlusion",
     *,
     names: Sequence[str] = (),
@@ -55,6 +59,7 @@ def attribute(
     `inputs`: (N,C,H,W), already normalised. Higher is more important.
     `target`: a class, (N,) classes (the labels, for the true ones), "predicted", "runner_up", or a class's name among `names`.
     A pair (a, b) of these is the contrast of two: what speaks for a and against b, by every method the map of S_a - S_b.
+    Units("layer4", channels) are units of a layer, one an image, for saliency, guided_backprop and deconvnet.
 
         method                 result      params
         occlusion              (N,H,W)     window=16, stride=8 (px, or (rows, columns)), fill=0.0, batch
@@ -85,6 +90,12 @@ def attribute(
     unknown = sorted(set(params) - set(known))
     if unknown:
         raise UsageError(f"expected parameters of {method} among {', '.join(known)}, got {', '.join(unknown)}: remove it")
+    if isinstance(target, Units):
+        if method not in UNIT_RULES:
+            raise UsageError(f"expected {', '.join(UNIT_RULES)} for units, got {method!r}: choose one of these")
+        with evaluating(model):
+            maps = unit_maps(model, inputs, target, rule=UNIT_RULES[method], **params)[0]
+        return maps.abs().amax(1) if method == "saliency" else maps
     with evaluating(model):
         result = found(model, inputs, resolved(model, inputs, target, names), **params)
     return result if isinstance(result, Tensor) else result.drop_map

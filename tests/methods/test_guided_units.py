@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from auditor.errors import TargetError, UsageError
+from auditor.methods.attribute import attribute
 from auditor.methods.guided import RULES, Rule, Units, unit_maps
 from auditor.ops.maps import Layout
 from auditor.ops.receptive_field import receptive_fields
@@ -302,3 +303,18 @@ def test_the_model_is_left_as_found() -> None:
     assert not any(m._forward_hooks or m._backward_hooks for m in model.modules())
     assert all(p.grad is None for p in model.parameters())
     assert all(np.array_equal(before[k], v) for k, v in model.state_dict().items() if "running" not in k and "num" not in k)
+
+
+def test_attribute_explains_units_too() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 16, 3)
+    ).train()
+    x, units = torch.randn(2, 3, 8, 8), Units("3", torch.tensor([1, 3]))
+    for method, rule in (("guided_backprop", "guided"), ("deconvnet", "deconvnet")):
+        assert torch.equal(attribute(model, x, units, method), unit_maps(model, x, units, rule=rule)[0])
+    plain = unit_maps(model, x, units, rule="gradient")[0]
+    assert torch.equal(attribute(model, x, units, "saliency"), plain.abs().amax(1))
+    assert model.training
+    with pytest.raises(UsageError, match="for units"):
+        attribute(model, x, units, "occlusion")
