@@ -13,6 +13,8 @@ from auditor.errors import UsageError
 from auditor.methods.ascent import RECIPES, Natural, Recipe, Space, Task, Units, ascend, assumed, frozen, measured, recipe
 from auditor.methods.ascent.objectives import Place
 from auditor.methods.inputs import seed_of
+from auditor.ops.maps import Layout, layout_of
+from auditor.ops.truncate import truncated
 from auditor.preprocess import Preprocess
 
 ALIASES = {"pixels": "yosinski_1"}
@@ -46,7 +48,7 @@ def visualise(
 
     `model`: any nn.Module; it is used in eval mode, no further than the layer, and left as it was found.
     `layer`: a module path, or "" for the model's own scores, whose units are classes. Its output is (n,K), maps (n,K,H,W) or
-    tokens (n,T,K). `steps`: by the recipe where not given.
+    (n,H,W,K), or tokens (n,T,K). `steps`: by the recipe where not given.
     `preprocess`: how images in [0,1] are normalised; the model's own where it has one as its attribute `preprocess`, and else
     ImageNet's mean and deviation at 224 px.
 
@@ -76,16 +78,22 @@ def visualise(
         return torch.zeros((0, *space.shape), device=space.device)
     tasks = [Task(chosen, unit, seed_of(asked.seed, f"visualise:{unit}")) for unit in numbers]
     with frozen(model):
-        made = ascend(Units(model, layer, asked.at), tasks, space, slots=asked.batch)
+        layout = layout_at(model, layer, space)
+        made = ascend(Units(model, layer, asked.at, layout), tasks, space, slots=asked.batch)
     return torch.stack([one.image for one in made])
+
+
+def layout_at(model: nn.Module, layer: str, space: Space) -> Layout | None:
+    """How a layer holds maps, where it has four axes: by the aspect ratio of the images."""
+    with torch.no_grad():
+        output = truncated(model, space.normalise(torch.full((1, *space.shape), 0.5, device=space.device)), layer)
+    return layout_of(tuple(output.shape), space.shape[1:]) if output.ndim == 4 else None
 
 
 def space_of(model: nn.Module, preprocess: Preprocess | None, asked: Options) -> Space:
     """The images of a model. Raises UsageError for a preprocessing that cannot be undone."""
     own = getattr(model, "preprocess", None)
     found = preprocess or (own if isinstance(own, Preprocess) else Preprocess.imagenet(crop=SIDE))
-    if not isinstance(found, Preprocess):
-        raise UsageError(f"expected an auditor.Preprocess, got {type(found).__name__}: give mean and std")
     size = asked.size or found.geometry.size or SIDE
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     return Space.of(found, (size, size) if isinstance(size, int) else (int(size[0]), int(size[1])), device)

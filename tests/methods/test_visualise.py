@@ -90,6 +90,21 @@ def test_the_models_own_preprocessing_is_taken_where_none_is_given() -> None:
     assert auditor.visualise(Colours(), "low", 0, steps=0).shape == (1, 3, 224, 224)
 
 
+def test_a_layer_of_channels_last_has_its_channels_as_units() -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.low = Colours().low
+            self.turn = nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.turn(self.low(x).permute(0, 2, 3, 1)).mean((1, 2))
+
+    given: dict[str, Any] = {"steps": 3, "preprocess": PREPROCESS}
+    first, last = (auditor.visualise(Last(), layer, [0, 2], **given) for layer in ("low", "turn"))
+    torch.testing.assert_close(last, first, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("bad", "error", "words"),
     [

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 import auditor
 from auditor.fold import Batch, concatenate
+from auditor.methods.ascent import Space
 from auditor.preprocess import Geometry, Preprocess
 from auditor.probe import Results, about
 from auditor.probes.visualisation import Visualisation
-from auditor.probes.visualisation.making import displayed, space_of
+from auditor.probes.visualisation.making import displayed
 from auditor.probes.visualisation.watch import Strongest, chosen_units, spread
 from auditor.target import load_target, open_second
 
@@ -232,7 +233,7 @@ def test_units_are_spread_and_transformers_give_tokens(target: Any) -> None:
 
 def test_contrast_is_raised_for_pixels_alone(target: Any) -> None:
     faint = 0.5 + 0.05 * torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
-    shown, factor = displayed(faint, space_of(target), [True, False])
+    shown, factor = displayed(faint, Space.of(PREPROCESS, (12, 12)), [True, False])
     assert torch.equal(shown[1], faint[1])
     assert factor[1] == 1
     assert factor[0] == pytest.approx(10, rel=0.05)

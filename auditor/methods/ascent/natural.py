@@ -24,7 +24,7 @@ class Natural:
     mean: Tensor
     """(C,)."""
     mixing: Tensor
-    """(C,C): uncorrelated colours of variance 1 to correlated ones; a root of the colours' covariance."""
+    """(C,C): uncorrelated colours of variance 1 (its columns are the principal axes) to correlated ones."""
     magnitude: Tensor
     """(C,H,W//2+1) mean |rfft2| of the images in uncorrelated colours about the mean."""
 
@@ -36,9 +36,10 @@ def measured(images: Tensor) -> Natural:
     about = pixels - mean[:, None]
     values, vectors = torch.linalg.eigh(about @ about.T / about.shape[1])
     root = values.clamp_min(SMALLEST).sqrt()
-    mixing = vectors * root @ vectors.T
-    whitening = vectors / root @ vectors.T
-    plain = torch.einsum("dc,nchw->ndhw", whitening, images - mean.view(-1, 1, 1))
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    axes = vectors * largest.sign()
+    mixing = axes * root
+    plain = torch.einsum("dc,nchw->ndhw", (axes / root).T, images - mean.view(-1, 1, 1))
     return Natural(mean, mixing, torch.fft.rfft2(plain).abs().mean(0))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from auditor.errors import UsageError
 from auditor.methods.inputs import evaluating
+from auditor.ops.maps import Layout, as_maps
 from auditor.ops.truncate import truncated
 
 Place = Literal["mean", "centre"]
@@ -39,10 +40,13 @@ class Units:
     """Module path, "path#1" for a second call; "" is the model's own output."""
     at: Place = "mean"
     """A channel's mean over its map, or its value in the middle of it (Yosinski 2015)."""
+    layout: Layout | None = None
+    """How the output holds maps; where not given, four axes are (n,K,H,W) and three are tokens (n,T,K)."""
 
     def __call__(self, images: Tensor, units: Tensor) -> Tensor:
         """(n,) activation of unit i of image i. Raises UsageError where the layer has no such unit."""
-        return pick(by_unit(truncated(self.model, images, self.layer), self.at), units, self.layer)
+        output = truncated(self.model, images, self.layer)
+        return pick(by_unit(output if self.layout is None else as_maps(output, self.layout), self.at), units, self.layer)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from auditor.preprocess import Preprocess
+from auditor.errors import UsageError
+from auditor.preprocess import Opaque, Preprocess
 
 CPU = torch.device("cpu")
 
@@ -27,9 +28,11 @@ class Space:
     dtype: torch.dtype = torch.float32
 
     @classmethod
-    def of(cls, preprocess: Preprocess, size: tuple[int, int], device: torch.device | str = "cpu") -> Space:
-        """The images of `size` (H,W) that a preprocessing gives."""
-        return cls((preprocess.channels, *size), preprocess.normalise, preprocess.mean, torch.device(device))
+    def of(cls, preprocess: Preprocess | Opaque, size: Sequence[int], device: torch.device | str = "cpu") -> Space:
+        """The images of `size` (H,W) that a preprocessing gives. Raises UsageError for one that cannot be undone."""
+        if not isinstance(preprocess, Preprocess):
+            raise UsageError(f"expected an auditor.Preprocess, got {type(preprocess).__name__}: give mean and std")
+        return cls((preprocess.channels, size[0], size[1]), preprocess.normalise, preprocess.mean, torch.device(device))
 
     @property
     def centre(self) -> Tensor:

@@ -14,6 +14,7 @@ from auditor.fold import Item, State
 from auditor.methods.ascent import Natural, Recipe, Space, Task, Units, ascend, measured, recipe
 from auditor.methods.inputs import seed_of
 from auditor.methods.unit import as_pixels, unit_images
+from auditor.ops.maps import Layout
 from auditor.target import scores_of_second
 from auditor.types import Array
 
@@ -46,7 +47,7 @@ class Settings:
 
 def make(target: Target, dataset: Dataset, items: Sequence[Item], *, settings: Settings) -> State:
     """Rows of items (layer number or CLASS, unit or class, recipe number)."""
-    space = space_of(target)
+    space = Space.of(target.preprocess, target.input_shape[1:], target.device)
     natural = measured(unit_images(dataset, settings.natural, target.device))
     recipes = {number: settings.recipe(number, natural) for number in sorted({item[2] for item in items})}
     pictures, value = torch.zeros(len(items), *space.shape, device=target.device), np.zeros(len(items), np.float32)
@@ -54,7 +55,7 @@ def make(target: Target, dataset: Dataset, items: Sequence[Item], *, settings: S
         at = [i for i, item in enumerate(items) if item[0] == layer]
         name = "" if layer == CLASS else settings.layers[layer]
         tasks = [Task(recipes[items[i][2]], items[i][1], seed(settings, items[i])) for i in at]
-        objective = Units(target.module if layer == CLASS else target.model, name)
+        objective = Units(target.module) if layer == CLASS else Units(target.model, name, layout=layout_of(target, name))
         pictures[at] = torch.stack([made.image for made in ascend(objective, tasks, space)])
         units = torch.tensor([items[i][1] for i in at], device=target.device)
         value[at] = fired(objective, pictures[at], units, space)
@@ -70,11 +71,9 @@ def make(target: Target, dataset: Dataset, items: Sequence[Item], *, settings: S
     }
 
 
-def space_of(target: Target) -> Space:
-    """The images of a target whose preprocessing can be undone."""
-    channels, high, wide = target.input_shape
-    mean = getattr(target.preprocess, "mean", (0.5,) * channels)
-    return Space((channels, high, wide), target.preprocess.normalise, mean, target.device)
+def layout_of(target: Target, layer: str) -> Layout | None:
+    """How a layer holds maps."""
+    return next(call.layout for call in target.trace if call.name == layer)
 
 
 def seed(settings: Settings, item: Item) -> int:

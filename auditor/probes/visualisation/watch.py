@@ -24,20 +24,19 @@ def spread(total: int, count: int) -> tuple[int, ...]:
 
 
 def chosen_units(target: Target, layers: int, units: int) -> dict[str, tuple[int, ...]]:
-    """Layer -> its units, from shallow to deep: layers with maps, and layers of any shape where there are not enough of these."""
+    """Layer -> its units, from shallow to deep: layers with maps, or, in a model without any, layers of (n,K)."""
     if layers < 1 or units < 1:
         return {}
-    order = {call.name: call.order for call in target.trace}
-    shapes = {call.name: call.shape for call in target.trace}
-    names = list(target.choose("spatial", layers))
-    if len(names) < layers:  # a transformer has one map, its patch embedding, and then tokens
-        others = [name for name in target.choose("any", 4 * layers) if name != target.head and len(shapes[name] or ()) in (2, 3)]
-        names = list(dict.fromkeys(names + others[len(others) - (layers - len(names)) :]))
+    calls = {call.name: call for call in target.trace}
+    names = target.choose("spatial", layers)
+    if not names:
+        flat = [name for name in target.choose("any", len(calls)) if name != target.head and len(calls[name].shape or ()) == 2]
+        names = tuple(flat[-layers:])
     out = {}
-    for name in sorted(names, key=lambda name: order[name]):
-        shape = shapes[name]
-        if shape is not None and len(shape) in (2, 3, 4):
-            out[name] = spread(shape[1] if len(shape) == 4 else shape[-1], units)
+    for name in names:
+        shape, layout = calls[name].shape, calls[name].layout
+        assert shape is not None, "choose gives layers of one tensor"
+        out[name] = spread(shape[1] if layout is not None and layout.order == "first" else shape[-1], units)
     return out
 
 
