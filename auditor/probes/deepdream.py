@@ -68,7 +68,7 @@ class Deepdream(Probe):
                 "expected an image or noise, layers and octaves >= 1, iterations >= 0; 4, 4, 4 and 10 are the defaults"
             )
 
-    def study(self, target: Target, evidence: Evidence) -> Study | None:
+    def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         """Layer by layer, all starts of a layer in one chunk."""
         layers = places(target, self.layers)
         starts = [int(p) for p in evidence.chosen(self.images)] + [NOISE] * self.noise

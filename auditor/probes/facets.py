@@ -91,7 +91,7 @@ class Facets(Probe):
                 found[label] = mine
         return dict(sorted(found.items()))
 
-    def study(self, target: Target, evidence: Evidence) -> Study | None:
+    def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         """A class at a time."""
         members = self.members(evidence)
         coordinates = {label: pca(evidence.features[positions]).coordinates for label, positions in members.items()}

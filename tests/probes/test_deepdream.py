@@ -59,7 +59,7 @@ def world() -> tuple[Any, Any]:
 
 
 def rows_of(probe: Deepdream, target: Any, facts: Any, chunk: int | None = None) -> Any:
-    study = probe.study(target, facts)
+    study = probe.study(target, facts, Results())
     assert study is not None
     size = chunk or study.chunk
     work = pickle.loads(pickle.dumps(study.work))

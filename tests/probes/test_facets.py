@@ -67,7 +67,7 @@ def world() -> tuple[Any, Any]:
 
 
 def rows_of(probe: Facets, target: Any, given: Any) -> Any:
-    study = probe.study(target, given)
+    study = probe.study(target, given, Results())
     assert study is not None
     work = pickle.loads(pickle.dumps(study.work))
     return concatenate([work(target, given.dataset, [item]) for item in study.items])
@@ -118,7 +118,7 @@ def test_members_come_in_the_order_of_the_chosen_images_and_a_small_class_is_lef
     assert members[1].tolist() == expected
     few = Facts(**{**given.__dict__, "predictions": SimpleNamespace(labels=np.arange(60) % 10, predicted=np.zeros(60, int))})
     assert Facets().members(few) == {}
-    assert Facets().study(target, few) is None
+    assert Facets().study(target, few, Results()) is None
     assert Facets().conclude(target, few, Results()).status == "not_applicable"
     unlabelled = SimpleNamespace(labels=np.full(60, -1), predicted=given.predictions.predicted)
     assert list(Facets().members(Facts(**{**given.__dict__, "predictions": unlabelled}))) == [0, 1]
