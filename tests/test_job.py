@@ -59,6 +59,8 @@ def test_without_labels_what_needs_them_does_not_apply_and_the_rest_runs(tmp_pat
         "it needs labels, and no sample has one",
     )
     others = {name: s.status for name, s in audit.record.sections.items() if name not in ("performance", "shape_bias")}
+    left_out = {name: others.pop(name) for name in ("deepdream", "facets")}
+    assert set(left_out.values()) == {"skipped"}, "the profile quick leaves them out"
     assert set(others.values()) == {"done"}, others
     assert audit["shape_bias"].status == "not_applicable", "no folder of cue-conflict pictures was named"
 
@@ -78,7 +80,7 @@ def test_an_opaque_preprocessing_leaves_out_what_bounds_pixels(tmp_path: Path) -
     assert audit["adversarial"].status == audit["inversion"].status == "not_applicable"
     assert "opaque" in audit["adversarial"].reason
     assert audit["performance"].status == audit["occlusion"].status == "done"
-    assert {s.status for s in audit.record.sections.values()} == {"done", "not_applicable"}
+    assert {s.status for s in audit.record.sections.values()} == {"done", "not_applicable", "skipped"}
 
 
 def test_a_model_without_maps_has_no_patches(tmp_path: Path) -> None:
