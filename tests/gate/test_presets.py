@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from auditor.config import load_config
@@ -11,6 +14,7 @@ from auditor.gate import require_known
 from auditor.probes import registry
 from tests.gate.world import answers, audit, baseline, gate, of, rng
 
+DOCS = Path(__file__).parents[2] / "docs"
 COLUMNS = answers([0, 1, 2] * 200, rng(0).uniform(size=600) < 0.95)
 
 
@@ -23,6 +27,15 @@ def test_a_preset_is_hygiene_and_baseline_rules_on_figures_that_there_are(name: 
         require_known(rule, catalogue)
         assert rule.paired or rule.probe != "performance", "no absolute accuracy"
         assert rule.paired or rule.at_most is not None
+
+
+def test_the_study_behind_them_is_committed_and_of_these_rules() -> None:
+    study = json.loads((DOCS / "presets.json").read_text())
+    assert set(study["rules"]) == set(PRESETS)
+    for name, rules in study["rules"].items():
+        assert {rule.partition(" ")[0] for rule in rules} == {rule["measure"] for rule in PRESETS[name]}
+        assert all(counts["sound"][0] == 0 for counts in rules.values()), "no sound model is found bad"
+    assert all(f"`{name}`" in (DOCS / "gate.md").read_text() for name in PRESETS)
 
 
 def test_ones_own_rule_takes_the_place_of_the_presets() -> None:
