@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -61,6 +61,50 @@ class Fold(ABC):
     @abstractmethod
     def load(self, state: Mapping[str, Array]) -> None:
         """Replace the state by a saved one."""
+
+
+class Part(Protocol):
+    """What was seen of one layer: mergeable, and savable as arrays."""
+
+    def merge(self, other: Self) -> None:
+        """Take in what was seen of other images."""
+
+    def save(self) -> State:
+        """As arrays."""
+
+
+P = TypeVar("P", bound=Part)
+
+
+class LayerFold(Fold, Generic[P]):
+    """One part for each of some layers, made when the layer is first seen; `see` is left to the one who knows the part."""
+
+    def __init__(self, layers: Sequence[str], restored: Callable[[State], P]) -> None:
+        """`restored` makes a part of what its `save` gave."""
+        self.layers = tuple(layers)
+        self.restored = restored
+        self.seen: dict[str, P] = {}
+
+    def merge(self, other: Self) -> None:
+        """Layer by layer."""
+        for layer, seen in other.seen.items():
+            if layer in self.seen:
+                self.seen[layer].merge(seen)
+            else:
+                self.seen[layer] = seen
+
+    def save(self) -> State:
+        """ "<number of the layer>.<name>" -> array."""
+        numbered = ((i, self.seen[layer]) for i, layer in enumerate(self.layers) if layer in self.seen)
+        return {f"{i}.{name}": array for i, seen in numbered for name, array in seen.save().items()}
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """From what `save` gave."""
+        states: dict[int, State] = {}
+        for key, array in state.items():
+            number, _, name = key.partition(".")
+            states.setdefault(int(number), {})[name] = array
+        self.seen = {layer: self.restored(states[i]) for i, layer in enumerate(self.layers) if i in states}
 
 
 Work: TypeAlias = Callable[[Any, Any, Sequence[Item]], Mapping[str, Array]]

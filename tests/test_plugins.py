@@ -99,7 +99,7 @@ class Other(Probe):
     """No probe of ours."""
 
     def conclude(self, target: Any, evidence: Any, results: Any) -> Any:
-        raise NotImplementedError
+        return None
 
 
 @pytest.mark.parametrize(

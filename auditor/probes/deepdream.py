@@ -33,6 +33,9 @@ DEVIATION = 0.1
 TOP = 3
 """Classes named before and after."""
 
+LITTLE = 0.01
+"""Below this share of the probability no layer is said to move most."""
+
 
 @dataclass(frozen=True)
 class Deepdream(Probe):
@@ -223,6 +226,8 @@ def said(rows: State, layers: Sequence[str]) -> list[str]:
     if not found:
         return []
     low, high = min(found), max(found)
+    if high[0] < LITTLE:
+        return [f"No dream of an image moves more than {high[0]:.2%} of the probability on average: the classes stand."]
     if low == high:
         return [f"Dreams at {low[1]} move {low[0]:.0%} of the probability."]
     return [f"Dreams at {high[1]} move most of the probability, {high[0]:.0%}; those at {low[1]} least, {low[0]:.0%}."]

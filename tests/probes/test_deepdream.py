@@ -15,7 +15,7 @@ from auditor.methods.deepdream import deepdream
 from auditor.methods.inputs import seed_of
 from auditor.preprocess import Geometry, Preprocess
 from auditor.probe import Results, about
-from auditor.probes.deepdream import NOISE, Deepdream, begin
+from auditor.probes.deepdream import NOISE, Deepdream, begin, said
 from auditor.target import load_target
 
 torch.set_num_threads(1)
@@ -146,6 +146,16 @@ def test_wrong_parameters_are_refused(bad: dict[str, Any]) -> None:
 
 
 def test_it_explains_itself() -> None:
-    said = about(Deepdream)
-    assert all((said.asks, said.formula, said.read, said.misleads))
+    words = about(Deepdream)
+    assert all((words.asks, words.formula, words.read, words.misleads))
     assert Deepdream.id() == "deepdream"
+
+
+@pytest.mark.parametrize(
+    ("drift", "words"), [((0.0001, 0.0002), "No dream of an image moves more than 0.02%"), ((0.1, 0.4), "at b ")]
+)
+def test_a_layer_is_named_only_where_something_moves(drift: tuple[float, float], words: str) -> None:
+    rows = {
+        "start": np.array([3, 3]), "layer": np.array([0, 1]), "drift": np.array(drift), "before": np.array([[1], [1]]), "after": np.array([[1], [2]]),
+    }  # fmt: skip
+    assert words in said(rows, ("a", "b"))[0]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from torch import Tensor
 
-from auditor.fold import Batch, Fold, State
+from auditor.fold import Batch, LayerFold, State
 from auditor.types import Array
 
 SAMPLED = 8
@@ -107,32 +106,13 @@ class Range:
         return made
 
 
-NAMES = tuple(Range(1).save())
-
-
-class Watch(Fold):
+class Watch(LayerFold[Range]):
     """A Range for each of some layers, the same for any split of the data."""
 
     def __init__(self, layers: Sequence[str]) -> None:
-        self.layers = tuple(layers)
-        self.seen: dict[str, Range] = {}
+        super().__init__(layers, Range.of)
 
     def see(self, batch: Batch) -> None:
         for layer in self.layers:
             maps = batch.activations[layer]
             self.seen.setdefault(layer, Range(maps.shape[1])).see(maps, batch.positions)
-
-    def merge(self, other: Self) -> None:
-        for layer, seen in other.seen.items():
-            if layer in self.seen:
-                self.seen[layer].merge(seen)
-            else:
-                self.seen[layer] = seen
-
-    def save(self) -> State:
-        numbered = ((i, self.seen[layer]) for i, layer in enumerate(self.layers) if layer in self.seen)
-        return {f"{i}.{name}": array for i, seen in numbered for name, array in seen.save().items()}
-
-    def load(self, state: Mapping[str, Array]) -> None:
-        parts = {layer: {n: state[f"{i}.{n}"] for n in NAMES} for i, layer in enumerate(self.layers) if f"{i}.high" in state}
-        self.seen = {layer: Range.of(part) for layer, part in parts.items()}

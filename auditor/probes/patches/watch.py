@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
 
 import numpy as np
 
-from auditor.fold import Batch, Fold, State
+from auditor.fold import Batch, LayerFold, State
 from auditor.methods.topk import Tops, turn
 from auditor.ops.receptive_field import Field
 from auditor.types import Array
@@ -69,15 +68,14 @@ class Seen:
         return seen
 
 
-class Watch(Fold):
+class Watch(LayerFold[Seen]):
     """The k strongest images of every channel of some layers, exactly, for any split of the data."""
 
     def __init__(self, fields: Mapping[str, Field], k: int) -> None:
-        self.layers = tuple(fields)
+        super().__init__(tuple(fields), Seen.of)
         self.fields = dict(fields)
         """What the positions of each layer see: of the network alone, so it is no part of the state."""
         self.k = k
-        self.seen: dict[str, Seen] = {}
 
     def field(self, layer: str) -> Field:
         """What the places of a layer's maps see; the whole image where the positions of its output are not those of its maps."""
@@ -101,21 +99,3 @@ class Watch(Fold):
             sampled = np.flatnonzero(batch.positions % SAMPLED == 0)
             if len(sampled):
                 seen.lowest = np.minimum(seen.lowest, np.float64(maps[sampled.tolist()].amin().item()))
-
-    def merge(self, other: Self) -> None:
-        for layer, seen in other.seen.items():
-            if layer in self.seen:
-                self.seen[layer].merge(seen)
-            else:
-                self.seen[layer] = seen
-
-    def save(self) -> State:
-        numbered = ((i, self.seen[layer]) for i, layer in enumerate(self.layers) if layer in self.seen)
-        return {f"{i}.{name}": array for i, seen in numbered for name, array in seen.save().items()}
-
-    def load(self, state: Mapping[str, Array]) -> None:
-        states: dict[int, State] = {}
-        for key, array in state.items():
-            number, _, name = key.partition(".")
-            states.setdefault(int(number), {})[name] = array
-        self.seen = {layer: Seen.of(states[i]) for i, layer in enumerate(self.layers) if i in states}
