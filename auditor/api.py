@@ -18,7 +18,8 @@ from auditor.dataset import Dataset, first_shape, open_dataset
 from auditor.dataset.training import open_training
 from auditor.errors import ConfigError
 from auditor.gate import require_known
-from auditor.job import Job, execute
+from auditor.gather import Deadline
+from auditor.job import Job
 from auditor.methods.attacks.run import Attack, attack
 from auditor.methods.attribute import attribute
 from auditor.methods.visualise import visualise
@@ -27,6 +28,7 @@ from auditor.plan import SHARD, Plan
 from auditor.preprocess import Preprocess
 from auditor.probe import Probe
 from auditor.probes import configured, named, registry
+from auditor.record import execute
 from auditor.store import require_writable
 from auditor.stream import Progress, silent
 from auditor.target import Target, load_target, open_second
@@ -170,13 +172,21 @@ def run(
 
 
 def run_job(
-    job: Job, out: Path, settings: Settings, work: str | Path | None, *, progress: Progress = silent, force: bool = False
+    job: Job,
+    out: Path,
+    settings: Settings,
+    work: str | Path | None,
+    *,
+    deadline: Deadline | None = None,
+    progress: Progress = silent,
+    force: bool = False,
 ) -> Audit:
     """Carry a job out into `out`: collected, judged, rendered, then put in place as a whole."""
     key = job.key()
     folders.require_free(out, key, force=force)
     with folders.whole_or_nothing(out) as folder:
-        execute(job, folder, work_folder(work) / "runs" / key[:32], progress=progress)
+        kept = work_folder(work)
+        execute(job, folder, kept / "runs" / key[:32], helpers=kept / "helpers", deadline=deadline, progress=progress)
         folders.write_judgement(folder, folders.judge_folder(folder, settings))
     return open_audit(out)
 

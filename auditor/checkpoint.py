@@ -6,7 +6,8 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,26 @@ EARLIEST, LATEST = 5.0, 60.0
 
 
 @dataclass
+class Pace:
+    """When to write again, by what writing takes."""
+
+    _saved: float = field(default_factory=time.monotonic)
+    _took: float = 0.0
+
+    def due(self) -> bool:
+        """Whether it is time."""
+        return time.monotonic() - self._saved >= min(LATEST, max(EARLIEST, 20 * self._took))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """The block that writes."""
+        begin = time.monotonic()
+        yield
+        self._saved = time.monotonic()
+        self._took = self._saved - begin
+
+
+@dataclass
 class Checkpoint:
     """One file: how many shards are done, and the merged state of each fold by name."""
 
@@ -30,8 +51,7 @@ class Checkpoint:
     done: int = 0
     states: dict[str, State] = field(default_factory=dict)
     facts: dict[str, Json] = field(default_factory=dict)
-    _saved: float = field(default_factory=time.monotonic)
-    _took: float = 0.0
+    pace: Pace = field(default_factory=Pace)
 
     def read(self) -> Checkpoint:
         """Take up what the file holds; a missing, torn or damaged file (each member has a CRC) counts as none."""
@@ -48,21 +68,20 @@ class Checkpoint:
         self.done, self.states, self.facts = head["done"], states, head["facts"]
         return self
 
-    def due(self) -> bool:
-        """Whether it is time to write again."""
-        return time.monotonic() - self._saved >= min(LATEST, max(EARLIEST, 20 * self._took))
-
     def write(self, done: int, states: Mapping[str, State]) -> None:
         """Replace the file by the state after `done` shards."""
-        begin = time.monotonic()
         buffer = io.BytesIO()
         head = json.dumps({"done": done, "folds": sorted(states), "facts": self.facts}).encode()
         arrays: dict[str, Any] = {f"{fold}/{name}": array for fold, state in states.items() for name, array in state.items()}
-        np.savez(buffer, head=np.frombuffer(head, dtype=np.uint8), **arrays)
-        try:
-            write_bytes(self.path, buffer.getvalue())
-        except StoreError as error:
-            raise StoreError(f"the work folder is full or read-only: {error}; give another one with --work") from error
+        with self.pace.writing():
+            np.savez(buffer, head=np.frombuffer(head, dtype=np.uint8), **arrays)
+            write_work(self.path, buffer.getvalue())
         self.done = done
-        self._saved = time.monotonic()
-        self._took = self._saved - begin
+
+
+def write_work(path: Path, data: bytes) -> None:
+    """Into the work folder. Raises StoreError that names --work."""
+    try:
+        write_bytes(path, data)
+    except StoreError as error:
+        raise StoreError(f"the work folder is full or read-only: {error}; give another one with --work") from error

@@ -102,10 +102,11 @@ def whole_or_nothing(out: Path) -> Iterator[Path]:
 
 
 def existing_key(out: Path) -> str | None:
-    """The work key of the finished audit in `out`, None where there is none."""
+    """The work key of the finished audit in `out`, None where there is none: of the plan that it began with."""
     if not (out / "audit.json").exists():
         return None
-    return str(read_json(out / "audit.json").get("provenance", {}).get("key", ""))
+    began = read_json(out / "run.json").get("key") if (out / "run.json").exists() else None
+    return str(began or read_json(out / "audit.json").get("provenance", {}).get("key", ""))
 
 
 def require_free(out: Path, key: str, *, force: bool) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from auditor.fold import Cost, Fold, State, Study
+from auditor.lesson import Lesson, Trained
 from auditor.types import About, Finding, Json, Measure
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Results:
     rows: State = field(default_factory=dict)
     """The study's rows, concatenated in the order of its items; empty without a study, and before it."""
     findings: Mapping[str, Finding] = field(default_factory=dict)
+    trained: Mapping[str, Trained] = field(default_factory=dict)
+    """The helper nets that it asked for, by the names of their lessons; empty before they are trained."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,16 @@ class Probe(ABC):
         """Its share of the pass: every image, one shared forward, no gradient."""
         return None
 
+    def lessons(self, target: Target, evidence: Evidence, results: Results) -> tuple[Lesson, ...]:
+        """Helper nets to be trained before its study: `results` without rows and without them."""
+        return ()
+
     def study(self, target: Target, evidence: Evidence, results: Results) -> Study | None:
         """All model-heavy work after the pass, on items that may follow from what the pass brought: `results` without rows."""
         return None
 
     def cost(self, target: Target, dataset: Dataset) -> Cost:
-        """What its study of a data set costs, known before the pass."""
+        """What its lessons and its study of a data set cost, known before the pass."""
         return Cost()
 
     @abstractmethod

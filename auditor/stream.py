@@ -25,6 +25,19 @@ def silent(_what: str, _done: int, _total: int) -> None:
     """No progress shown."""
 
 
+Late = Callable[[], bool]
+"""Whether the time that was granted is used up."""
+
+
+def on_time() -> bool:
+    """Time without end."""
+    return False
+
+
+class OutOfTime(Exception):  # noqa: N818 - no error: a budget that was kept
+    """The time that was granted is used up; what is finished is kept. Its text says how far the work came."""
+
+
 def shards(count: int, size: int) -> list[tuple[int, range]]:
     """(index, positions) of `count` samples in shards of `size`, in order."""
     return [(index, range(begin, min(begin + size, count))) for index, begin in enumerate(range(0, count, size))]
@@ -89,7 +102,7 @@ def run_pass(
                     merged[name].merge(fold)
             done = index + 1
             progress(what, todo[index][1].stop, len(dataset))
-            if checkpoint.due():
+            if checkpoint.pace.due():
                 save()
     finally:
         if done > checkpoint.done:
@@ -98,9 +111,20 @@ def run_pass(
 
 
 def run_study(
-    name: str, study: Study, target: Target, dataset: Dataset, plan: Plan, work: Path, *, progress: Progress = silent
+    name: str,
+    study: Study,
+    target: Target,
+    dataset: Dataset,
+    plan: Plan,
+    work: Path,
+    *,
+    progress: Progress = silent,
+    late: Late = on_time,
 ) -> State:
-    """The rows of all items, in their order. Goes on from the checkpoint in `work`."""
+    """The rows of all items, in their order. Goes on from the checkpoint in `work`.
+
+    Raises OutOfTime where `late` says so between two chunks.
+    """
     checkpoint = Checkpoint(work / f"study-{name}.npz").read()
     parts = [checkpoint.states["rows"]] if checkpoint.states.get("rows") else []
     todo = shards(len(study.items), study.chunk)
@@ -119,9 +143,11 @@ def run_study(
             parts.append(rows)
             done = index + 1
             progress(name, todo[index][1].stop, len(study.items))
-            if checkpoint.due():
+            if checkpoint.pace.due():
                 parts = [concatenate(parts)]
                 checkpoint.write(done, {"rows": parts[0]})
+            if done < len(todo) and late():
+                raise OutOfTime(f"{todo[index][1].stop} of {len(study.items)} items were finished")
     finally:
         if done > checkpoint.done:
             checkpoint.write(done, {"rows": concatenate(parts)})

@@ -107,6 +107,8 @@ class Finding:
     """File name within the section -> array. `.png` and `.jpg`: uint8 (H,W), (H,W,1) or (H,W,3). `.npy`: any numbers."""
     columns: Mapping[str, Array] = field(default_factory=dict)
     """Column of predictions.parquet -> (N,), one entry a sample, NaN where the sample was not looked at."""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """What the clock measured, in words -> its figure: for run.json and the page. audit.json holds nothing of the clock."""
     traceback: str = ""
 
 

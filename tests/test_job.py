@@ -13,15 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from auditor import api
-from auditor.dataset import open_dataset
 from auditor.errors import ConfigError
-from auditor.evidence import Outputs
-from auditor.fold import Study
-from auditor.job import Job, collect, in_order
-from auditor.plan import Plan
+from auditor.job import in_order
 from auditor.preprocess import Geometry, Opaque, Preprocess
-from auditor.probe import Probe, Results
-from auditor.target.load import load_target
+from auditor.probe import Probe
 from auditor.types import Finding
 
 PREPROCESS = Preprocess(Geometry("RGB", (16, 16), None, "nearest"), (0.5,) * 3, (0.25,) * 3)
@@ -111,8 +106,8 @@ def test_a_folder_holds_what_it_says_and_nothing_of_the_machine(tmp_path: Path) 
     ledger = json.loads(text)["dataset"]
     assert ledger["listed"] == ledger["ok"] + ledger["normalised"] + ledger["quarantined"] == 30
     assert sorted(p.name for p in audit.path.iterdir()) == [
-        "artifacts", "audit.json", "gate.json", "images.csv", "index.html", "junit.xml", "model_card.md", "predictions.parquet",
-        "results.sarif", "run.json", "summary.md",
+        "artifacts", "audit.json", "gate.json", "images.csv", "index.html", "junit.xml", "model_card.md", "plan.json",
+        "predictions.parquet", "results.sarif", "run.json", "summary.md",
     ]  # fmt: skip
 
 
@@ -142,34 +137,3 @@ def test_probes_come_after_those_they_read_and_a_circle_is_told() -> None:
     assert names.index("a") < names.index("b") < names.index("c")
     with pytest.raises(ConfigError, match="circle"):
         in_order([stub("a", "b"), stub("b", "a")])
-
-
-def test_the_items_of_a_study_may_follow_from_the_pass_and_from_what_the_probe_reads(tmp_path: Path) -> None:
-    class First(Stub):
-        def conclude(self, *_: Any) -> Finding:
-            return Finding("done", notes=("told",))
-
-    class Second(Stub):
-        reads = ("first",)
-
-        def look(self, _target: Any) -> Outputs:
-            return Outputs()
-
-        def study(self, _target: Any, _evidence: Any, results: Results) -> Study:
-            assert not results.rows
-            assert results.look is not None
-            best = int(results.look.save()["scores"][:, 0].argmax())
-            return Study(((best, len(results.findings["first"].notes)),), lambda _t, _d, items: {"item": np.array(items)}, 1)
-
-        def conclude(self, _target: Any, _evidence: Any, results: Results) -> Finding:
-            assert results.look is not None
-            return Finding("done", artifacts=dict(results.rows) | {"scores": results.look.save()["scores"]})
-
-    probes = [type(n, (kind,), {"id": classmethod(lambda cls, n=n: n)})() for n, kind in (("second", Second), ("first", First))]
-    target = load_target(net(), preprocess=PREPROCESS, device="cpu")
-    data = open_dataset((images(), None), preprocess=PREPROCESS, outputs=3, work=tmp_path)
-    plan = Plan("quick", {}, batch=8, shard=16, threads=1, device="cpu")
-    findings, _, _ = collect(Job(target, data, probes, plan, "x"), tmp_path / "work")
-    assert findings["second"].status == "done", findings["second"].traceback
-    told = findings["second"].artifacts
-    assert told["item"].tolist() == [[told["scores"][:, 0].argmax(), 1]]

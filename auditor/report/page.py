@@ -56,6 +56,8 @@ class Chapter:
     cites: tuple[str, ...]
     parameters: tuple[tuple[str, str], ...]
     cost: tuple[tuple[str, str], ...]
+    timings: tuple[tuple[str, str], ...] = ()
+    """What the clock measured: run.json's word."""
 
 
 def ordered(record: AuditRecord) -> list[Section]:
@@ -75,7 +77,7 @@ def stamps_on(record: AuditRecord, section: Section) -> tuple[Stamped, ...]:
     )
 
 
-def chapter(record: AuditRecord, section: Section, drawing: Drawing) -> Chapter:
+def chapter(record: AuditRecord, section: Section, drawing: Drawing, timings: Mapping[str, Json]) -> Chapter:
     """One section, drawn; stamps that other sections put on it come with it."""
     found = all_shown(record, section)
     return Chapter(
@@ -97,6 +99,7 @@ def chapter(record: AuditRecord, section: Section, drawing: Drawing) -> Chapter:
         cites=tuple(section.cites),
         parameters=tuple(facts(section.parameters)),
         cost=tuple(facts(section.cost)),
+        timings=tuple(facts(timings)),
     )
 
 
@@ -158,6 +161,14 @@ def run_facts(folder: Path) -> Mapping[str, Json]:
     return found if isinstance(found, Mapping) else {}
 
 
+def part(found: Mapping[str, Json], *keys: str) -> Mapping[str, Json]:
+    """The mapping under these keys, empty where there is none."""
+    for key in keys:
+        inner = found.get(key)
+        found = inner if isinstance(inner, Mapping) else {}
+    return found
+
+
 def page(folder: Path) -> str:
     """The whole document of the audit in `folder`."""
     record, verdict = store.read_audit(folder), store.read_verdict(folder) or NOT_GATED
@@ -165,7 +176,8 @@ def page(folder: Path) -> str:
     record = regrouped(record, columns, verdict.group)
     samples = Samples(columns, class_names(record), read_sprite(files))
     drawing = Drawing(files, samples, stamps={s.about: s for other in record.sections.values() for s in other.stamps})
-    chapters = [chapter(record, section, drawing) for section in ordered(record)]
+    run = run_facts(folder)
+    chapters = [chapter(record, section, drawing, part(run, "timings", section.id)) for section in ordered(record)]
     failing, more_failing = rules.failing(verdict, samples)
     judged = rules.singles(verdict, samples)
     env = engine.environment()
@@ -190,7 +202,7 @@ def page(folder: Path) -> str:
         "sprite": samples.sprite,
         "ledger": record.dataset,
         "provenance": tuple(facts(record.provenance)),
-        "run": tuple(facts(run_facts(folder))),
+        "run": tuple(facts({key: value for key, value in run.items() if key != "timings"})),
         "plan": tuple(facts(record.plan)),
         "missing": tuple(sorted(set(record.catalogue) - set(record.sections))),
         "folder": folder.name,

@@ -58,6 +58,11 @@ class Target:
     _restore: Callable[[], None] = field(default=lambda: None, repr=False)
 
     @property
+    def identity(self) -> str:
+        """Names the model as it is audited: weights, task, preprocessing."""
+        return f"{self.digest}:{self.task}:{self.preprocess.digest}"
+
+    @property
     def random(self) -> bool:
         """Whether two forwards of the same images differed."""
         return contract.RANDOM in self.notes
