@@ -8,26 +8,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from auditor import folder as folders
 from auditor.audit import Audit, open_audit
+from auditor.budget import Budgeted, seconds_of, within
 from auditor.config import Settings, load_config
 from auditor.dataset import Dataset, first_shape, open_dataset
 from auditor.dataset.training import open_training
 from auditor.errors import ConfigError
 from auditor.gate import require_known
-from auditor.gather import Deadline
 from auditor.job import Job
 from auditor.methods.attacks.run import Attack, attack
 from auditor.methods.attribute import attribute
 from auditor.methods.visualise import visualise
-from auditor.ops.batching import images_at_once
-from auditor.plan import SHARD, Plan
+from auditor.planning import Wish
 from auditor.preprocess import Preprocess
 from auditor.probe import Probe
-from auditor.probes import configured, named, registry
+from auditor.probes import registry
 from auditor.record import execute
 from auditor.store import require_writable
 from auditor.stream import Progress, silent
@@ -40,7 +38,6 @@ OPTIONS = (
     "weights", "model_args", "task", "classes_file", "label_map", "depth16", "device", "seed", "batch", "work",
     "second_model",
 )  # fmt: skip
-PROFILES = ("quick", "standard", "full")
 
 
 def work_folder(work: str | Path | None) -> Path:
@@ -52,73 +49,11 @@ def work_folder(work: str | Path | None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "auditor"
 
 
-def chosen_probes(
-    wanted: Sequence[str | Probe] | None, settings: Mapping[str, Mapping[str, Any]], profile: str
-) -> tuple[list[Probe], dict[str, str]]:
-    """The probes to run with their parameters, and id -> reason of those left out."""
-    given = {probe.id(): probe for probe in wanted or () if isinstance(probe, Probe)}
-    names = [w.id() if isinstance(w, Probe) else named(w).id() for w in wanted] if wanted is not None else None
-    for name in settings:
-        if name not in given:
-            named(name)
-    probes: list[Probe] = []
-    left_out: dict[str, str] = {}
-    for name in [*registry(), *(name for name in given if name not in registry())]:
-        if names is not None and name not in names:
-            left_out[name] = "not among the probes asked for"
-            continue
-        probe = given.get(name) or configured(name, settings.get(name, {}), profile)
-        if probe is None:
-            left_out[name] = f"the profile {profile} leaves it out"
-        else:
-            probes.append(probe)
-    return probes, left_out
-
-
-def profile_of(name: str, settings: Settings) -> str:
-    """The built-in profile that a profile stands on. Raises ConfigError for one that is not known."""
-    if name in PROFILES:
-        return name
-    if name not in settings.profiles:
-        raise ConfigError(f"there is no profile {name!r}; the profiles are {', '.join([*PROFILES, *settings.profiles])}")
-    return "standard"
-
-
-def settings_for(profile: str, settings: Settings) -> dict[str, dict[str, Any]]:
-    """[probes] of audit.toml, under one's own profile with its probes laid over."""
-    merged = {name: dict(values) for name, values in settings.probes.items()}
-    for name, values in settings.profiles.get(profile, {}).items():
-        merged.setdefault(name, {}).update(values)
-    return merged
-
-
 def require_rules(settings: Settings) -> None:
     """Raise PolicyError for a rule on a figure that no probe has, before any work is done."""
     catalogue = {name: probe.measures for name, probe in registry().items()}
     for rule in settings.gate.all_rules:
         require_known(rule, catalogue)
-
-
-def make_plan(
-    target: Target,
-    probes: Sequence[Probe],
-    *,
-    profile: str,
-    seed: int = 0,
-    batch: int | None = None,
-    left_out: Mapping[str, str] | None = None,
-) -> Plan:
-    """The default plan: a pure function of the input's size, the device's class and the number of threads."""
-    return Plan(
-        profile=profile,
-        probes={probe.id(): probe.parameters() for probe in probes},
-        batch=batch or images_at_once(target.input_shape, target.device),
-        shard=SHARD,
-        threads=torch.get_num_threads(),
-        device=target.device.type,
-        seed=seed,
-        left_out=dict(left_out or {}),
-    )
 
 
 def run(
@@ -131,6 +66,8 @@ def run(
     out: str | Path = "reports/audit",
     config: str | Path | Mapping[str, Any] | Settings | None = None,
     profile: str = "standard",
+    plan: str | Path | None = None,
+    budget: str | float | None = None,
     progress: Progress = silent,
     force: bool = False,
     **options: Any,
@@ -142,6 +79,8 @@ def run(
     `train`: what the model was trained on, given as `data` is ([data] train of the configuration where None): leaks are
     looked for.
     `probes`: ids or Probe objects; all of the profile where None. `config`: audit.toml as a path or a mapping.
+    `plan`: the plan.json of another audit, to be repeated as it is. `budget`: seconds, or text such as "5m": what no rule asks
+    for is cut to fit, in the order that `auditor.budget` states.
     Options: weights, model_args, task, classes_file, label_map, depth16, device, seed, batch, work, second_model (what
     `--second-model` takes, or an nn.Module).
 
@@ -154,18 +93,20 @@ def run(
     out = Path(out)
     require_rules(settings)
     wanted = [name.strip() for name in probes.split(",")] if isinstance(probes, str) else probes
-    chosen, left_out = chosen_probes(wanted, settings_for(profile, settings), profile_of(profile, settings))
+    wish = Wish(wanted, profile, options.get("seed", 0), options.get("batch"), None if plan is None else Path(plan))
+    wish.require(settings)
+    granted = None if budget is None else seconds_of(budget)
     require_writable(out.parent)
     target = model if isinstance(model, Target) else open_target(model, preprocess, data, options)
     try:
         dataset = open_data(target, data, options, progress)
         train = settings.data.train if train is None else train
         learnt = None if train is None else open_train(target, dataset, train, options, progress)
-        plan = make_plan(
-            target, chosen, profile=profile, seed=options.get("seed", 0), batch=options.get("batch"), left_out=left_out
-        )
-        job = Job(target, dataset, chosen, plan, out.name, learnt)
-        return run_job(job, out, settings, options.get("work"), progress=progress, force=force)
+        job = wish.job(target, dataset, learnt, settings, out.name)
+        if granted is None:
+            return run_job(job, out, settings, options.get("work"), progress=progress, force=force)
+        fitted = within(granted, job, settings, work_folder(options.get("work")))
+        return run_job(fitted.job, out, settings, options.get("work"), budgeted=fitted, progress=progress, force=force)
     finally:
         if not isinstance(model, Target):
             target.restore()
@@ -177,17 +118,19 @@ def run_job(
     settings: Settings,
     work: str | Path | None,
     *,
-    deadline: Deadline | None = None,
+    budgeted: Budgeted | None = None,
     progress: Progress = silent,
     force: bool = False,
 ) -> Audit:
-    """Carry a job out into `out`: collected, judged, rendered, then put in place as a whole."""
+    """Carry a job out into `out`: collected, judged, rendered, then put in place as a whole. `budgeted`: what fitted it."""
     key = job.key()
     folders.require_free(out, key, force=force)
     with folders.whole_or_nothing(out) as folder:
-        kept = work_folder(work)
+        kept, deadline = work_folder(work), None if budgeted is None else budgeted.deadline
         execute(job, folder, kept / "runs" / key[:32], helpers=kept / "helpers", deadline=deadline, progress=progress)
         folders.write_judgement(folder, folders.judge_folder(folder, settings))
+    if budgeted is not None:
+        budgeted.done()
     return open_audit(out)
 
 

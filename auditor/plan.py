@@ -36,6 +36,8 @@ class Plan:
     seed: int = 0
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Probe id -> why it is not run."""
+    cuts: Mapping[str, str] = field(default_factory=dict)
+    """Probe id -> what a budget made smaller in it."""
 
     def digest(self) -> str:
         """sha256 of the plan's canonical JSON."""

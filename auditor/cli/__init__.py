@@ -93,6 +93,10 @@ Crop = Annotated[str | None, typer.Option(help="centre crop: side, or HxW")]
 Interpolation = Annotated[str, typer.Option(help="nearest, bilinear, bicubic, lanczos, box or hamming")]
 Depth16 = Annotated[str, typer.Option(help="16-bit images: full, minmax or max=N")]
 Seed = Annotated[int, typer.Option(help="of every random choice")]
+PlanFile = Annotated[Path | None, typer.Option(help="repeat this plan (the plan.json of an audit) as it is")]
+BudgetTime = Annotated[
+    str | None, typer.Option(help="a time such as 5m: what no rule asks for is made smaller or left out to fit it")
+]
 Batch = Annotated[int | None, typer.Option(help="images a forward pass (a function of the input's size)", min=1)]
 
 
@@ -122,6 +126,8 @@ def run(
     seed: Seed = 0,
     batch: Batch = None,
     second_model: SecondModel = None,
+    plan: PlanFile = None,
+    budget: BudgetTime = None,
     force: Annotated[bool, typer.Option(help="replace an audit of other inputs in --out")] = False,
 ) -> None:
     """Audit a model: plan, collect, judge, render."""
@@ -155,6 +161,8 @@ def plan(
     seed: Seed = 0,
     batch: Batch = None,
     second_model: SecondModel = None,
+    budget: BudgetTime = None,
+    save: Annotated[Path | None, typer.Option(help="write the plan to this file, for `run --plan`")] = None,
 ) -> None:
     """Print what `run` would do and cost, and stop."""
     from auditor.cli.run import Request, plan_request

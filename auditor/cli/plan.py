@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
-import torch
-
+from auditor.budget import Budgeted
+from auditor.estimate import measured
 from auditor.job import Job, unmet
 from auditor.probe import Probe
-from auditor.target import Target
-
-MOST = 16
-"""Images of the batch that is timed."""
 
 
-def print_plan(job: Job, asked: Collection[str] = ()) -> None:
+def print_plan(job: Job, asked: Collection[str] = (), budgeted: Budgeted | None = None) -> None:
     """What will be done, and about what it costs, before it is done. `asked`: probes that rules name."""
     target, dataset = job.target, job.dataset
     side = "x".join(map(str, target.input_shape))
@@ -27,27 +22,39 @@ def print_plan(job: Job, asked: Collection[str] = ()) -> None:
     print(f"data    {ledger['listed']} listed = {parts}; labels: {ledger['label_rule']}")
     for warning in ledger.get("warnings", []):
         print(f"        {warning}")
-    forward, gradient = bare_seconds(target, job)
-    whole = forward * len(dataset)
-    print(f"pass    {len(dataset)} images in batches of {job.plan.batch}: {lasts(whole)} at {forward * 1000:.1f} ms an image")
-    whole += train_line(job, forward)
+    rates = measured(job) if budgeted is None else budgeted.rates
+    forward = rates.forward
+    print(
+        f"pass    {len(dataset)} images in batches of {job.plan.batch}: {lasts(forward * len(dataset))} "
+        f"at {forward * 1000:.1f} ms an image"
+    )
+    train_line(job, forward)
     for probe in job.probes:
-        reason = unmet(probe, target, dataset)
-        cost = probe.cost(target, dataset)
-        seconds = 0.0 if reason else cost.forwards * forward + cost.gradients * gradient
-        whole += seconds
+        reason, seconds = unmet(probe, target, dataset), rates.of(probe, job)
         more = f"{lasts(seconds)}; " if seconds else ""
         print(f"probe   {probe.id()}: " + (f"not applicable: {reason}" if reason else more + parameters_line(probe)))
     for name, reason in job.plan.left_out.items():
         ruled = "; a rule asks for it, so the audit will be incomplete" if name in asked else ""
         print(f"        {name} left out: {reason}{ruled}")
-    print(f"        {lasts(whole)} with the model in all; a gradient takes {gradient * 1000:.1f} ms an image")
+    print(f"        {lasts(rates.of_all(job))} with the model in all; a gradient takes {rates.gradient * 1000:.1f} ms an image")
+    if budgeted is not None:
+        print_budget(budgeted)
 
 
-def train_line(job: Job, forward: float) -> float:
-    """Tell of the training set, and return the seconds that its pass takes."""
+def print_budget(budgeted: Budgeted) -> None:
+    """What was cut, and whether it sufficed."""
+    granted, whole = budgeted.deadline.seconds, budgeted.rates.of_all(budgeted.job)
+    print(f"budget  {granted:g} s; when it is used up, what no rule asks for is stopped")
+    for name, how in budgeted.cuts.items():
+        print(f"        {name} made smaller: {how}")
+    if whole > granted:
+        print(f"        nothing more can be cut: the pass and what rules ask for take {lasts(whole)}")
+
+
+def train_line(job: Job, forward: float) -> None:
+    """Tell of the training set."""
     if job.train is None:
-        return 0.0
+        return
     ledger = job.train.ledger
     parts = " + ".join(f"{ledger[name]} {name}" for name in ("ok", "normalised", "quarantined"))
     readers = [probe.id() for probe in job.probes if probe.reads_train and unmet(probe, job.target, job.dataset) is None]
@@ -56,7 +63,6 @@ def train_line(job: Job, forward: float) -> float:
     print(f"train   {ledger['listed']} listed = {parts}; {what}")
     for warning in ledger.get("warnings", []):
         print(f"        {warning}")
-    return seconds
 
 
 def lasts(seconds: float) -> str:
@@ -67,31 +73,3 @@ def lasts(seconds: float) -> str:
 def parameters_line(probe: Probe) -> str:
     """A probe's parameters on one line."""
     return ", ".join(f"{key}={value}" for key, value in probe.parameters().items()) or "no parameters"
-
-
-def bare_seconds(target: Target, job: Job) -> tuple[float, float]:
-    """Seconds an image of a warm forward, and of one with the input's gradient: for the estimate, never in a plan."""
-    index = range(min(job.plan.batch, len(job.dataset), MOST))
-    images = job.dataset.load(index, target.device)
-    forward = clocked(target, lambda: target.look(images))
-    if target.task == "features":
-        return forward / len(index), 3 * forward / len(index)
-
-    def slope() -> None:
-        leaf = images.clone().requires_grad_(True)
-        with torch.enable_grad():
-            torch.autograd.grad(target.module(leaf).sum(), leaf, allow_unused=True)
-
-    return forward / len(index), clocked(target, slope) / len(index)
-
-
-def clocked(target: Target, work: Callable[[], object]) -> float:
-    """Seconds of one call once warm, the device waited for: the quickest of three, as the first ones fault pages."""
-    seconds = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        work()
-        if target.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - begin)
-    return min(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from auditor import api
+from auditor.budget import Budgeted, seconds_of, within
 from auditor.cli.plan import print_plan
 from auditor.cli.progress import Bars
 from auditor.config import Settings, load_config
 from auditor.errors import ConfigError
 from auditor.job import Job
+from auditor.planning import Wish
 from auditor.preprocess import Geometry, Preprocess
-from auditor.store import require_writable
+from auditor.store import require_writable, write_json
 from auditor.types import Verdict
 
 
@@ -47,6 +50,9 @@ class Request:
     depth16: str = "full"
     seed: int = 0
     batch: int | None = None
+    plan: Path | None = None
+    budget: str | None = None
+    save: Path | None = None
     settings: Settings | None = field(default=None)
 
 
@@ -166,9 +172,10 @@ def prepare(request: Request, settings: Settings, bars: Bars) -> Job:
                 f"--{name} is missing; give it here or in audit.toml under [{'target' if name == 'model' else 'data'}]"
             )
     api.require_rules(settings)
-    wanted = None if request.probes is None else [part.strip() for part in request.probes.split(",") if part.strip()]
-    profile = api.profile_of(request.profile, settings)
-    probes, left_out = api.chosen_probes(wanted, api.settings_for(request.profile, settings), profile)
+    wish = wished(request)
+    wish.require(settings)
+    if request.budget is not None:
+        seconds_of(request.budget)
     options: dict[str, Any] = {
         "weights": request.weights,
         "model_args": model_args(request.model_arg),
@@ -183,9 +190,19 @@ def prepare(request: Request, settings: Settings, bars: Bars) -> Job:
     target = api.open_target(str(request.model), given_preprocess(request), str(request.data), options)
     dataset = api.open_data(target, str(request.data), options, bars)
     train = None if request.train is None else api.open_train(target, dataset, request.train, options, bars)
-    plan = api.make_plan(target, probes, profile=request.profile, seed=request.seed, batch=request.batch, left_out=left_out)
     out = request.out or Path("reports") / default_name(str(request.model))
-    return Job(target, dataset, probes, plan, out.name, train)
+    return wish.job(target, dataset, train, settings, out.name)
+
+
+def wished(request: Request) -> Wish:
+    """What is to be run."""
+    names = None if request.probes is None else [part.strip() for part in request.probes.split(",") if part.strip()]
+    return Wish(names, request.profile, request.seed, request.batch, request.plan)
+
+
+def fitted(request: Request, settings: Settings, job: Job) -> Budgeted | None:
+    """The job within its budget, where it has one."""
+    return None if request.budget is None else within(request.budget, job, settings, api.work_folder(request.work))
 
 
 def default_name(model: str) -> str:
@@ -198,7 +215,14 @@ def plan_request(request: Request) -> int:
     settings = settings_of(request)
     with Bars() as bars:
         job = prepare(merged(request, settings), settings, bars)
-    print_plan(job, {rule.probe for rule in settings.gate.all_rules})
+    budgeted = fitted(request, settings, job)
+    job = job if budgeted is None else budgeted.job
+    print_plan(job, {rule.probe for rule in settings.gate.all_rules}, budgeted)
+    if budgeted is not None:
+        budgeted.done()
+    if request.save is not None:
+        write_json(request.save, dataclasses.asdict(job.plan))
+        print(f"plan    {request.save}")
     return 0
 
 
@@ -211,8 +235,10 @@ def run_request(request: Request, *, force: bool = False) -> int:
     with Bars() as bars:
         job = prepare(request, settings, bars)
         try:
-            print_plan(job, {rule.probe for rule in settings.gate.all_rules})
-            audit = api.run_job(job, out, settings, request.work, progress=bars, force=force)
+            budgeted = fitted(request, settings, job)
+            job = job if budgeted is None else budgeted.job
+            print_plan(job, {rule.probe for rule in settings.gate.all_rules}, budgeted)
+            audit = api.run_job(job, out, settings, request.work, budgeted=budgeted, progress=bars, force=force)
         finally:
             job.target.restore()
     from auditor.report import render_listing

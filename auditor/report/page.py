@@ -132,6 +132,7 @@ def warnings(record: AuditRecord, verdict: Verdict) -> tuple[str, ...]:
         model.get("notes") if isinstance(model, Mapping) else None,
     ):
         told += [str(note) for note in source] if isinstance(source, list | tuple) else [str(source)] if source else []
+    told += [f"To keep a budget of time, {name} ran with {how}." for name, how in part(record.plan, "cuts").items()]
     if verdict.policy.get("decide") == "point":
         told.append("Rules were decided on point values, without regard to sampling error.")
     told += [f"{s.title} failed: {s.reason or 'see its section'}." for s in record.sections.values() if s.status == "failed"]

@@ -1,0 +1,69 @@
+"""Where changed windows lie, before and after an operation that reads a neighbourhood. One side at a time; n windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from auditor.types import Array
+
+
+@dataclass(frozen=True)
+class Side:
+    """n windows of one width along one side of a map."""
+
+    starts: Array
+    """(n,) int64."""
+    width: int
+    length: int
+    """Of the map."""
+
+    def after(self, length: int, kernel: int, stride: int, padding: int, dilation: int) -> Side:
+        """The windows of an output of `length` that these can change.
+
+        Window [a, a+w) touches outputs ceil((a+p-k+1)/s) .. floor((a+w-1+p)/s). All are given one width, the largest, and are
+        shifted rather than clipped at the end, so that a batch keeps one shape.
+        """
+        reach = (kernel - 1) * dilation + 1
+        first = np.maximum(0, -((-(self.starts + padding - reach + 1)) // stride))
+        last = np.minimum(length - 1, (self.starts + self.width - 1 + padding) // stride)
+        width = int(min(length, max(1, (last - first + 1).max())))
+        return Side(np.clip(first, 0, length - width), width, length)
+
+    def union(self, other: Side) -> Side:
+        """Windows that hold both."""
+        first = np.minimum(self.starts, other.starts)
+        last = np.maximum(self.starts + self.width, other.starts + other.width)
+        width = int(min(self.length, (last - first).max()))
+        return Side(np.minimum(first, self.length - width), width, self.length)
+
+
+def read(base: Tensor, starts: tuple[Array, Array], size: tuple[int, int]) -> Tensor:
+    """(n,C,h,w) channels-last copies of the windows of `size` that start at (rows, columns) of the map `base` (1,C,H,W)."""
+    rows, columns = (
+        torch.from_numpy(start[:, None] + np.arange(width)).to(base.device) for start, width in zip(starts, size, strict=True)
+    )
+    last = base[0].permute(1, 2, 0)  # a view where the map is channels-last: then each pixel is one copy of C numbers
+    return last[rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def lay(under: Tensor, windows: Tensor, shifts: tuple[Array, Array]) -> None:
+    """Lay `windows` (n,C,h,w) into `under` (n,C,H,W), each at its shift (rows, columns); what stands out is cut off."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for i, shift in enumerate(zip(shifts[0].tolist(), shifts[1].tolist(), strict=True)):
+        groups.setdefault(shift, []).append(i)
+    for (down, right), which in groups.items():
+        (y0, y1, v0), (x0, x1, u0) = cut(down, windows.shape[2], under.shape[2]), cut(right, windows.shape[3], under.shape[3])
+        if y1 <= y0 or x1 <= x0:
+            continue
+        part: slice | Tensor = slice(None) if len(which) == len(under) else torch.tensor(which, device=under.device)
+        under[part, :, y0:y1, x0:x1] = windows[part, :, v0 : v0 + y1 - y0, u0 : u0 + x1 - x0]
+
+
+def cut(shift: int, width: int, length: int) -> tuple[int, int, int]:
+    """(begin, end) in what lies under, and where the window's own part begins."""
+    begin, end = max(0, shift), min(length, shift + width)
+    return begin, end, begin - shift

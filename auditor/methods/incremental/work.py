@@ -1,0 +1,58 @@
+"""What one base image has brought, and how much work was saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DENSE = 0.8
+"""Share of a map that windows cover from which on whole maps are carried: laying and reading cost more than they save."""
+
+
+class Work:
+    """Maps of the base image, each computed once; folded weights; multiplications done and avoided."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Hashable, tuple[Any, Any]] = {}
+        self.done = 0
+        """Multiplications of convolutions, as they were done."""
+        self.whole = 0
+        """As whole images would have taken."""
+        self.moved = 0
+        """Numbers copied to lay windows into their surroundings."""
+
+    def once(self, what: str, given: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
+        """`compute()`, kept by what it was computed from: tensors by identity, all else by value."""
+        key = (what, *(id(x) if isinstance(x, Tensor) else repr(x) for x in given))
+        if key not in self.kept:
+            self.kept[key] = (compute(), given)  # `given` is held, so that no other tensor can take its identity
+        return self.kept[key][0]
+
+    def folded(self, weight: Tensor, bias: Tensor | None, norm: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+        """A convolution's weight (O,I,kh,kw) and bias with the batch norm (mean, variance, weight, bias, eps) behind it."""
+
+        def fold() -> tuple[Tensor, Tensor]:
+            mean, variance, scale, shift, eps = norm
+            factor = torch.rsqrt(variance + eps) * (1 if scale is None else scale)
+            offset = (0 if bias is None else bias) - mean
+            return weight * factor[:, None, None, None], offset * factor + (0 if shift is None else shift)
+
+        found: tuple[Tensor, Tensor] = self.once("fold", (weight, bias, *norm), fold)
+        return found
+
+    def laid_out(self, weight: Tensor) -> Tensor:
+        """The weight in the memory layout of the maps."""
+        found: Tensor = self.once("layout", (weight,), lambda: weight.contiguous(memory_format=torch.channels_last))
+        return found
+
+    @property
+    def gain(self) -> float:
+        """How many times less was computed, a number moved counted as MOVE multiplications."""
+        return self.whole / max(1.0, self.done + MOVE * self.moved)
+
+
+MOVE = 16
+"""Multiplications that take as long as copying one number: measured on CPUs."""

@@ -1,0 +1,250 @@
+"""Incremental recompute equals brute force in float64: corners, edges, odd offsets, strides that do not meet, every rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+
+from auditor.methods.incremental import Patch, UnsupportedError, Work, scores_of_windows
+from auditor.methods.incremental.windows import Side
+
+SIDE = 37
+EXACT = 1e-10
+"""Of the largest effect."""
+
+
+def norm(channels: int) -> nn.BatchNorm2d:
+    made = nn.BatchNorm2d(channels)
+    for values, low, high in (
+        (made.running_mean, -0.3, 0.3),
+        (made.running_var, 0.5, 2),
+        (made.weight, 0.5, 2),
+        (made.bias, -1, 1),
+    ):
+        assert values is not None
+        nn.init.uniform_(values, low, high)
+    return made
+
+
+class Then(nn.Module):
+    """Layers in front of a head; `mixed` is what the forward does with the maps in between."""
+
+    def __init__(self, *layers: nn.Module, mixed: Callable[[Any, Tensor], Tensor] | None = None) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.mixed = mixed
+        self.head = nn.LazyLinear(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.mixed(self.layers, x) if self.mixed else nn.Sequential(*self.layers)(x)
+        return self.head(x.flatten(1))
+
+
+def block(layers: Any, x: Tensor) -> Tensor:
+    """A residual block with everything in place, as torchvision writes it."""
+    x = functional.relu(layers[1](layers[0](x)), inplace=True)
+    kept = x
+    x = functional.relu(layers[3](layers[2](x)), inplace=True)
+    x += kept
+    return functional.adaptive_avg_pool2d(functional.relu_(x), 1)
+
+
+def dense(layers: Any, x: Tensor) -> Tensor:
+    """Two branches of different reach, laid together, and a norm that no convolution stands before."""
+    a = functional.max_pool2d(layers[0](x), 3, 2)
+    b = layers[1](x)
+    return layers[2](torch.cat([a, b], 1)).relu().mean((2, 3))
+
+
+def overwritten(layers: Any, x: Tensor) -> Tensor:
+    """A convolution reads maps that are overwritten before anybody asks for its values."""
+    a = functional.relu(layers[0](x))
+    b = layers[1](a)
+    a.mul_(3.0)
+    return functional.adaptive_avg_pool2d(a + b, 1)
+
+
+def excited(layers: Any, x: Tensor) -> Tensor:
+    """Squeeze and excite: a change anywhere changes everything."""
+    x = layers[0](x).relu()
+    return (x * layers[1](functional.adaptive_avg_pool2d(x, 1)).sigmoid()).mean([2, 3], keepdim=True)
+
+
+def scaled(layers: Any, x: Tensor) -> Tensor:
+    """Numbers, values a channel, turned round, and a layer that has no rule."""
+    x = 1.0 - layers[0](x) * torch.arange(6.0, dtype=x.dtype).view(1, 6, 1, 1)
+    x = functional.instance_norm(x / 2) if x.shape[2] % 2 == 0 else functional.pixel_unshuffle(x[:, :, 1:, 1:], 2)
+    return x.mean((2, 3))
+
+
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "convolutions": lambda: Then(nn.Conv2d(3, 6, 3, 1, 1), nn.ReLU(), nn.Conv2d(6, 4, 5, 2, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1)),
+    "folded": lambda: Then(nn.Conv2d(3, 6, 7, 2, 3, bias=False), norm(6), nn.SiLU(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(6, 4, 3), norm(4)),
+    "no padding": lambda: Then(nn.Conv2d(3, 6, 4, 3), nn.GELU(), nn.AvgPool2d(2), nn.Flatten()),
+    "dilated": lambda: Then(nn.Conv2d(3, 6, 3, 1, 2, dilation=2), nn.Tanh(), nn.Conv2d(6, 6, 3, 2, 3, dilation=3), nn.AdaptiveAvgPool2d(1)),
+    "grouped": lambda: Then(nn.Conv2d(3, 6, 3, 1, 1, groups=3), norm(6), nn.ReLU6(), nn.Conv2d(6, 6, 3, 2, 1, groups=6), nn.Flatten()),
+    "same": lambda: Then(nn.Conv2d(3, 4, (3, 5), padding="same"), nn.ELU(), nn.Conv2d(4, 4, 3, padding="same", dilation=2), nn.AvgPool2d(3, 2, 1)),
+    "ceil": lambda: Then(nn.Conv2d(3, 4, 3), nn.MaxPool2d(3, 2, ceil_mode=True), nn.ReLU(True), nn.MaxPool2d(2, 2, ceil_mode=True)),
+    "pools": lambda: Then(nn.AvgPool2d(3, 2, 1), nn.Conv2d(3, 4, 1), nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.Dropout(0.5)),
+    "dilated pool": lambda: Then(nn.MaxPool2d(3, 2, 1, dilation=2), nn.Conv2d(3, 4, 3, 1, 1), nn.AdaptiveAvgPool2d((1, 1))),
+    "reflected": lambda: Then(nn.Conv2d(3, 4, 3, 1, 1, padding_mode="reflect"), nn.ReLU(), nn.AdaptiveAvgPool2d(1)),
+    "residual": lambda: Then(nn.Conv2d(3, 6, 3, 2, 1), norm(6), nn.Conv2d(6, 6, 3, 1, 1), norm(6), mixed=block),
+    "branches": lambda: Then(nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(3, 5, 7, 2, 2), norm(9), mixed=dense),
+    "overwritten": lambda: Then(nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(4, 4, 3, 1, 1), mixed=overwritten),
+    "excited": lambda: Then(nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(4, 4, 1), mixed=excited),
+    "scaled": lambda: Then(nn.Conv2d(3, 6, 3, 2, 1), mixed=scaled),
+    "norm of the image": lambda: Then(norm(3), nn.Conv2d(3, 4, 3), nn.AdaptiveMaxPool2d(3)),
+}  # fmt: skip
+
+
+def made(build: Callable[[], nn.Module], side: int = SIDE) -> nn.Module:
+    torch.manual_seed(0)
+    model = build().double().eval()
+    with torch.no_grad():
+        model(torch.randn(1, 3, side, side, dtype=torch.float64))
+    return model
+
+
+def brute(model: nn.Module, image: Tensor, windows: Tensor, places: Any) -> Tensor:
+    images = image.repeat(len(windows), 1, 1, 1)
+    h, w = windows.shape[2:]
+    for i, (y, x) in enumerate(zip(*(p.tolist() for p in places), strict=True)):
+        images[i, :, y : y + h, x : x + w] = windows[i]
+    with torch.no_grad():
+        return model(images)
+
+
+def compared(model: nn.Module, size: tuple[int, int], places: Any, side: int = SIDE) -> Work:
+    """Asserts equality on these windows; returns the work."""
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randn(1, 3, side, side, dtype=torch.float64, generator=generator)
+    windows = 3 * torch.randn(len(places[0]), 3, *size, dtype=torch.float64, generator=generator)
+    work = Work()
+    wanted = brute(model, image, windows, places)
+    with torch.no_grad():
+        effect = (wanted - model(image)).abs().max()
+    assert effect > 1e-6, "the windows change nothing: the comparison would be of nothing"
+    for part in (slice(0, 3), slice(3, None)):  # the second part finds the base's maps kept
+        found = scores_of_windows(model, work, image, windows[part], tuple(p[part] for p in places))
+        assert (found - wanted[part]).abs().max() < EXACT * effect
+    return work
+
+
+def corners(size: tuple[int, int], side: int = SIDE) -> Any:
+    """Windows in all corners, at the edges, and at odd places."""
+    h, w = size
+    rows = [0, 0, side - h, side - h, 0, side - h, 7, 8, 9, 13, side // 2]
+    columns = [0, side - w, 0, side - w, 11, 12, 0, side - w, 10, 17, side // 2 - 3]
+    return np.array(rows), np.array(columns)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 8)])
+@pytest.mark.parametrize("name", NETS)
+def test_it_equals_brute_force(name: str, size: tuple[int, int]) -> None:
+    compared(made(NETS[name]), size, corners(size))
+
+
+def test_less_is_computed_and_the_work_is_counted() -> None:
+    model = made(lambda: Then(nn.Conv2d(3, 8, 3, 1, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 1, 1), nn.AdaptiveAvgPool2d(1)), 64)
+    work = compared(model, (4, 4), corners((4, 4), 64), 64)
+    n, first, second = 11, 3 * 9 * 8, 8 * 9 * 8
+    assert work.whole == n * 64 * 64 * (first + second)
+    corner, inner = 3 * (5 * 5 * first + 6 * 6 * second), 8 * (6 * 6 * first + 8 * 8 * second)
+    assert work.done == corner + inner, "4 px become 6 and 8 px; in the corners, where the first batch lies, 5 and 6"
+    assert work.gain > 1
+
+
+def test_a_folded_norm_costs_nothing_and_leaves_the_model_alone() -> None:
+    model = made(NETS["folded"])
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    seen: list[Any] = []
+    handle = model.layers[1].register_forward_hook(lambda _m, _a, output: seen.append(getattr(output, "todo", None)))  # type: ignore[union-attr, index]
+    compared(model, (4, 4), corners((4, 4)))
+    handle.remove()
+    assert sum(todo is not None for todo in seen) == 2, "behind its convolution the norm is put off with it"
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_random_nets_and_windows(data: st.DataObject) -> None:
+    draw = data.draw
+    channels, layers = 3, []
+    for _ in range(draw(st.integers(1, 4))):
+        kernel, out = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+        stride, dilation = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+        padding = draw(st.integers(0, kernel))
+        layers.append(nn.Conv2d(channels, out, kernel, stride, padding, dilation))
+        channels = out
+        if draw(st.booleans()):
+            layers.append(norm(out))
+        layers.append(draw(st.sampled_from([nn.ReLU(), nn.SiLU(inplace=True), nn.Identity(), nn.Hardswish()])))
+        if draw(st.booleans()):
+            layers.append(
+                draw(st.sampled_from([nn.MaxPool2d(2, 1), nn.AvgPool2d(2, 1, 1), nn.MaxPool2d(3, 2, 1, ceil_mode=True)]))
+            )
+    side = 41
+    model = Then(*layers).double().eval()
+    image = torch.randn(1, 3, side, side, dtype=torch.float64)
+    try:
+        with torch.no_grad():
+            base = model(image)
+    except RuntimeError:
+        return  # the drawn layers leave no map
+    size = draw(st.integers(1, 12)), draw(st.integers(1, 12))
+    places = tuple(np.array(draw(st.lists(st.integers(0, side - s), min_size=4, max_size=4))) for s in size)
+    windows = 3 * torch.randn(4, 3, *size, dtype=torch.float64)
+    wanted = brute(model, image, windows, places)
+    found = scores_of_windows(model, Work(), image, windows, places)
+    scale = max(float((wanted - base).abs().max()), 1e-3 * float(base.abs().max()), 1e-12)
+    assert (found - wanted).abs().max() < EXACT * scale
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation"), [(3, 1, 1, 1), (3, 2, 1, 1), (5, 3, 0, 1), (1, 2, 0, 1), (3, 2, 2, 2)]
+)
+def test_a_window_reaches_what_a_gradient_reaches(kernel: int, stride: int, padding: int, dilation: int) -> None:
+    length = 23
+    conv = nn.Conv1d(1, 1, kernel, stride, padding, dilation, bias=False).double()
+    nn.init.ones_(conv.weight)
+    for start in range(length - 4):
+        line = torch.zeros(1, 1, length, dtype=torch.float64)
+        line[..., start : start + 4] = 1
+        touched = conv(line)[0, 0].nonzero().flatten()
+        side = Side(np.array([start]), 4, length).after(conv(line).shape[2], kernel, stride, padding, dilation)
+        if len(touched):
+            assert side.starts[0] <= touched.min()
+            assert side.starts[0] + side.width > touched.max()
+            assert side.width <= touched.max() - touched.min() + 1 + (dilation > 1) * 2 * kernel
+        assert 0 <= side.starts[0] <= side.length - side.width
+
+
+def test_what_writes_into_a_tensor_is_refused() -> None:
+    def stained(_layers: Any, x: Tensor) -> Tensor:
+        x = x * 1.0
+        x[:, 0] = 0
+        return x.mean((2, 3))
+
+    model = made(lambda: Then(nn.Identity(), mixed=stained))
+    with pytest.raises(UnsupportedError, match="__setitem__"):
+        compared(model, (4, 4), corners((4, 4)))
+
+
+def test_questions_about_a_patch_are_answered_as_of_the_images() -> None:
+    seen: list[Any] = []
+
+    def asked(_layers: Any, x: Tensor) -> Tensor:
+        if isinstance(x, Patch):
+            seen.extend([tuple(x.shape), x.size(0), x.dim(), x.dtype, x.device.type, len(x)])
+        return x.mean((2, 3))
+
+    compared(made(lambda: Then(nn.Identity(), mixed=asked)), (4, 4), corners((4, 4)))
+    assert seen[:6] == [(3, 3, SIDE, SIDE), 3, 4, torch.float64, "cpu", 3]
