@@ -14,6 +14,7 @@ from torch import nn
 from auditor import folder as folders
 from auditor.audit import Audit, open_audit
 from auditor.config import Settings, load_config
+from auditor.config.moved import probes_for
 from auditor.dataset import Dataset, first_shape, open_dataset
 from auditor.dataset.training import open_training
 from auditor.errors import ConfigError
@@ -73,6 +74,14 @@ def chosen_probes(
         else:
             probes.append(probe)
     return probes, left_out
+
+
+def with_moved(wanted: Sequence[str | Probe] | None, settings: Settings) -> Sequence[str | Probe] | None:
+    """The probes asked for, and those that now hold figures which rules call by the name of a probe asked for."""
+    if wanted is None:
+        return None
+    names = {w.id() if isinstance(w, Probe) else w for w in wanted}
+    return [*wanted, *(p for p in probes_for([rule.measure for rule in settings.gate.all_rules], names) if p not in names)]
 
 
 def profile_of(name: str, settings: Settings) -> str:
@@ -154,6 +163,7 @@ def run(
     out = Path(out)
     require_rules(settings)
     wanted = [name.strip() for name in probes.split(",")] if isinstance(probes, str) else probes
+    wanted = with_moved(wanted, settings)
     chosen, left_out = chosen_probes(wanted, settings_for(profile, settings), profile_of(profile, settings))
     require_writable(out.parent)
     target = model if isinstance(model, Target) else open_target(model, preprocess, data, options)

@@ -12,6 +12,7 @@ from auditor import api
 from auditor.cli.plan import print_plan
 from auditor.cli.progress import Bars
 from auditor.config import Settings, load_config
+from auditor.config.moved import today_of
 from auditor.errors import ConfigError
 from auditor.job import Job
 from auditor.preprocess import Geometry, Preprocess
@@ -168,7 +169,7 @@ def prepare(request: Request, settings: Settings, bars: Bars) -> Job:
     api.require_rules(settings)
     wanted = None if request.probes is None else [part.strip() for part in request.probes.split(",") if part.strip()]
     profile = api.profile_of(request.profile, settings)
-    probes, left_out = api.chosen_probes(wanted, api.settings_for(request.profile, settings), profile)
+    probes, left_out = api.chosen_probes(api.with_moved(wanted, settings), api.settings_for(request.profile, settings), profile)
     options: dict[str, Any] = {
         "weights": request.weights,
         "model_args": model_args(request.model_arg),
@@ -198,7 +199,7 @@ def plan_request(request: Request) -> int:
     settings = settings_of(request)
     with Bars() as bars:
         job = prepare(merged(request, settings), settings, bars)
-    print_plan(job, {rule.probe for rule in settings.gate.all_rules})
+    print_plan(job, {today_of(rule.measure).split(".")[0] for rule in settings.gate.all_rules})
     return 0
 
 
@@ -211,7 +212,7 @@ def run_request(request: Request, *, force: bool = False) -> int:
     with Bars() as bars:
         job = prepare(request, settings, bars)
         try:
-            print_plan(job, {rule.probe for rule in settings.gate.all_rules})
+            print_plan(job, {today_of(rule.measure).split(".")[0] for rule in settings.gate.all_rules})
             audit = api.run_job(job, out, settings, request.work, progress=bars, force=force)
         finally:
             job.target.restore()

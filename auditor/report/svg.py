@@ -161,6 +161,23 @@ def many(members: Sequence[Member], line: float, *, least: bool, unit: str, sign
     return wrapped(parts, width, height, f"{words}, against the line {shown(line, unit, signed=signed)}", "many")
 
 
+def counts(numbers: Sequence[int], *, x_label: str, words: str) -> Markup:
+    """Bars of whole numbers over the places 0, 1, 2, ..., each with its number."""
+    width, height, foot = 440, 130, 30
+    step, most = (width - LEFT - RIGHT) / max(len(numbers), 1), max(max(numbers, default=0), 1)
+    y = Scale(0.0, most, height - foot, 18)
+    parts = [f'<line class="axis" x1="{LEFT}" x2="{width - RIGHT}" y1="{height - foot}" y2="{height - foot}"/>']
+    for place, count in enumerate(numbers):
+        x, top = round(LEFT + (place + 0.5) * step, 2), y(count)
+        wide = round(0.7 * step, 2)
+        tall = round(height - foot - top, 2)
+        parts.append(f'<rect class="bar" x="{round(x - wide / 2, 2)}" y="{top}" width="{wide}" height="{tall}"/>')
+        parts.append(label(x, top - 4, f"{count:,}"))
+        parts.append(label(x, height - foot + 12, str(place), style="quiet"))
+    parts.append(label(width / 2, height - 4, x_label, style="quiet"))
+    return wrapped(parts, width, height, words, "counts")
+
+
 MOST_NAMES = 8
 
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from auditor.bounds import clopper_pearson
-from auditor.bounds.statistics import BINS
-from auditor.methods.calibration import reliability
 from auditor.methods.confusion import Recalls, matrix, most_confused
 from auditor.probes.performance.labelled import Labelled
 from auditor.types import Array, Figure, Json
@@ -78,30 +76,6 @@ def confusion_figures(seen: Labelled, pairs: Array, names: Sequence[str]) -> tup
         Figure("confusion", "heatmap", "Confusion matrix", caption, data),
         Figure("confusions", "table", "Most common confusions", told, {"columns": columns, "rows": rows}),
     ), {"confusion.npy": counts.astype(np.float32)}
-
-
-def reliability_figures(seen: Labelled) -> tuple[Figure, ...]:
-    """The reliability diagram and confidence of right and wrong."""
-    bins = reliability(seen.confidence, seen.right)
-    low, high = interval(bins.right, bins.n)
-    model = {"name": "model", "x": bins.confidence.tolist(), "y": (bins.right / bins.n).tolist(), "low": low, "high": high}
-    series = [model, {"name": "confidence kept", "x": [0.0, 1.0], "y": [0.0, 1.0], "dashed": True}]
-    data = {"x_label": "confidence", "y_label": "share right", "series": series}
-    caption = (
-        f"{len(bins.n)} of {BINS} equal bins hold images, {', '.join(map(str, bins.n.tolist()))} from left to right. "
-        "Band: exact 90 % interval of each bin. Under the dashed line it is over-confident."
-    )
-    edges = np.linspace(0, 1, 21)
-    counts = [
-        {"name": name, "edges": edges.tolist(), "counts": np.histogram(seen.confidence[which], edges)[0].tolist()}
-        for name, which in (("right", seen.right), ("wrong", ~seen.right))
-    ]
-    told = f"{int(seen.right.sum())} right and {int((~seen.right).sum())} wrong images."
-    return (
-        Figure("reliability", "lines", "Reliability diagram", caption, data),
-        Figure("confidence", "histogram", "Confidence when right and when wrong", told,
-               {"x_label": "confidence", "y_label": "images", "series": counts}),
-    )  # fmt: skip
 
 
 def slice_figures(evidence: Evidence, seen: Labelled) -> tuple[Figure, ...]:
