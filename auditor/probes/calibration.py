@@ -12,6 +12,8 @@ import numpy as np
 from auditor.bounds import clopper_pearson, proportion, statistic
 from auditor.bounds.statistics import BINS
 from auditor.methods.calibration import crossed, reliability, softened, temperature
+from auditor.methods.standing import RATE, confidence_off
+from auditor.methods.units import discoveries
 from auditor.ops.thumbnail import suffix, thumbnail
 from auditor.probe import Needs, Probe, Results
 from auditor.types import Array, Figure, Finding, Json, Measure, Value
@@ -178,6 +180,8 @@ def by_class(evidence: Evidence, at: Array, confidence: Array) -> tuple[Figure, 
         return ()
     sure = np.bincount(place, weights=confidence) / n
     k = np.bincount(place, weights=seen.correct[at]).astype(int)
+    off = np.zeros(len(classes), dtype=bool)
+    off[held] = discoveries(confidence_off(confidence, seen.correct[at], place, len(classes))[held], share=RATE)
     order = held[np.argsort(-(sure - k / n)[held], kind="stable")][:MOST_BARS]
     ends = [clopper_pearson(int(k[i]), int(n[i]), 0.95) for i in order]
     data = {
@@ -190,9 +194,12 @@ def by_class(evidence: Evidence, at: Array, confidence: Array) -> tuple[Figure, 
         "y_label": "predicted class",
         "horizontal": True,
         "format": "percent",
+        "highlight": np.flatnonzero(off[order]).tolist(),
     }
+    named = f" Highlighted: {int(off.sum())} of {len(held)} whose confidence is off beyond chance, one in twenty of them perhaps"
+    told = f"{named} falsely (normal approximation, Benjamini and Hochberg 1995)." if off.any() else ""
     cut = f" {len(order)} of {len(classes)} classes: those with at least {FEW} images, {MOST_BARS} at most."
-    caption = f"Above 0 the model is too sure when it says this class. Exact 90 % intervals of the share right.{cut}"
+    caption = f"Above 0 the model is too sure when it says this class. Exact 90 % intervals of the share right.{cut}{told}"
     return (Figure("classes", "bars", "Over-confidence by predicted class", caption, data),)
 
 

@@ -106,3 +106,17 @@ def test_it_explains_itself() -> None:
     assert all((said.asks, said.formula, said.read, said.misleads))
     with pytest.raises(ValueError, match="gallery"):
         Calibration(gallery=99)
+
+
+def test_classes_whose_confidence_is_off_are_highlighted() -> None:
+    rng = np.random.default_rng(0)
+    evidence = world(2000, 1.0)
+    labels = evidence.dataset.labels.copy()
+    predicted = evidence.predictions.predicted
+    labels[(predicted == 2) & (rng.random(2000) < 0.4)] = 3  # what it calls c is d, and it does not know
+    evidence.dataset.labels, evidence.predictions = labels, Predictions(evidence.predictions.scores, labels)
+    bars = next(f for f in concluded(evidence).figures if f.name == "classes")
+    assert "c" in [bars.data["labels"][i] for i in bars.data["highlight"]]
+    assert "Highlighted" in bars.caption
+    honest = next(f for f in concluded(world(2000, 1.0)).figures if f.name == "classes")
+    assert honest.data["highlight"] == []

@@ -201,3 +201,16 @@ def test_the_probe_explains_itself() -> None:
     assert Performance.id() == "performance"
     with pytest.raises(ValueError, match="gallery"):
         Performance(gallery=-1)
+
+
+def test_classes_and_slices_that_stand_out_are_highlighted_and_others_are_not() -> None:
+    labels = np.repeat(np.arange(6), 60)
+    rng = np.random.default_rng(0)
+    predicted = np.where(rng.random(360) < np.where(labels == 4, 0.55, 0.92), labels, (labels + 1) % 6)
+    site = np.array(["north", "south"])[np.arange(360) % 2]
+    found = conclude(one_hot(predicted, 6), labels, slices={"site": site})
+    recall = figure(found, "recall")
+    assert [recall.data["labels"][i] for i in recall.data["highlight"]] == ["c4"]
+    assert "Highlighted: 1 of 6" in recall.caption
+    assert figure(found, "slice-0").data["highlight"] == []
+    assert "None stands out" in figure(found, "slice-0").caption

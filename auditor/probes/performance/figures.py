@@ -9,6 +9,8 @@ import numpy as np
 
 from auditor.bounds import clopper_pearson
 from auditor.methods.confusion import Recalls, matrix, most_confused
+from auditor.methods.standing import RATE, below_the_rest
+from auditor.methods.units import discoveries
 from auditor.probes.performance.labelled import Labelled
 from auditor.types import Array, Figure, Json
 
@@ -42,7 +44,22 @@ def recall_figure(by_class: Recalls, names: Sequence[str]) -> Figure:
     cut = f" The {len(order) - len(shown)} strongest of {len(order)} classes are left out." if len(order) > len(shown) else ""
     labels = [names[number] for number in by_class.classes[shown]]
     data = bars(labels, by_class.right[shown], by_class.n[shown], "class", "recall")
-    return Figure("recall", "bars", "Recall by class", f"Weakest first, with exact 90 % intervals.{cut}", data)
+    found = discoveries(below_the_rest(by_class.right, by_class.n), share=RATE)
+    data["highlight"] = np.flatnonzero(found[shown]).tolist()
+    caption = f"Weakest first, with exact 90 % intervals.{cut}{standing_out(int(found.sum()), len(order))}"
+    return Figure("recall", "bars", "Recall by class", caption, data)
+
+
+def standing_out(count: int, of: int) -> str:
+    """What is highlighted, or that nothing is."""
+    if of < 2:
+        return ""
+    if not count:
+        return " None stands out from the others beyond chance (Fisher's exact test, Benjamini and Hochberg at 5 %)."
+    return (
+        f" Highlighted: {count} of {of} whose share is lower than that of the other images beyond chance; one in twenty of those "
+        "named may be false (Fisher's exact test, Benjamini and Hochberg 1995). A list to look at: the gate has its own test."
+    )
 
 
 def confusion_figures(seen: Labelled, pairs: Array, names: Sequence[str]) -> tuple[tuple[Figure, ...], dict[str, Array]]:
@@ -88,6 +105,9 @@ def slice_figures(evidence: Evidence, seen: Labelled) -> tuple[Figure, ...]:
         right = np.bincount(place, weights=seen.right, minlength=len(names)).astype(np.int64)
         order = np.lexsort((-n, right / n))
         data = bars([str(names[i]) or "(empty)" for i in order], right[order], n[order], column, "share right")
-        caption = f"Labelled images by `{column}`, weakest first, with exact 90 % intervals."
+        found = discoveries(below_the_rest(right, n), share=RATE)
+        data["highlight"] = np.flatnonzero(found[order]).tolist()
+        told = standing_out(int(found.sum()), len(names))
+        caption = f"Labelled images by `{column}`, weakest first, with exact 90 % intervals.{told}"
         figures.append(Figure(f"slice-{len(figures)}", "bars", f"Accuracy by {column}", caption, data))
     return tuple(figures[:MOST_COLUMNS])
