@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from auditor.config import Settings
+from auditor.config.moved import today_of
 from auditor.errors import ConfigError
 from auditor.estimate import Rates, measured
 from auditor.gather import Deadline
@@ -47,7 +48,7 @@ def seconds_of(text: str | float) -> float:
 def gated(job: Job, settings: Settings) -> frozenset[str]:
     """Probes that rules name, and those that they read."""
     by_id = {probe.id(): probe for probe in job.probes}
-    todo, found = [rule.probe for rule in settings.gate.all_rules], set()
+    todo, found = [today_of(rule.measure).split(".")[0] for rule in settings.gate.all_rules], set()
     while todo:
         name = todo.pop()
         if name in by_id and name not in found:

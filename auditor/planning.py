@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from auditor.config import Settings
+from auditor.config.moved import probes_for
 from auditor.dataset import Dataset
 from auditor.errors import ConfigError
 from auditor.job import Job
@@ -38,7 +39,7 @@ class Wish:
     def require(self, settings: Settings) -> None:
         """Raise ConfigError for what cannot be run, before a model is loaded."""
         if self.plan is None:
-            chosen_probes(self.probes, settings_for(self.profile, settings), profile_of(self.profile, settings))
+            self.chosen(settings)
             return
         others = {
             "--probes": self.probes is not None,
@@ -51,13 +52,17 @@ class Wish:
             raise ConfigError(f"--plan repeats a plan as it is: leave out {', '.join(both)}")
         read_plan(self.plan)
 
+    def chosen(self, settings: Settings) -> tuple[list[Probe], dict[str, str]]:
+        """The probes to run, and id -> reason of those left out."""
+        wanted, given = with_moved(self.probes, settings), settings_for(self.profile, settings)
+        return chosen_probes(wanted, given, profile_of(self.profile, settings))
+
     def job(self, target: Target, dataset: Dataset, train: Dataset | None, settings: Settings, name: str) -> Job:
         """What to do with this model and these data."""
         if self.plan is not None:
             plan = read_plan(self.plan)
             return Job(target, dataset, repeated(plan, target), plan, name, train)
-        profile = profile_of(self.profile, settings)
-        probes, left_out = chosen_probes(self.probes, settings_for(self.profile, settings), profile)
+        probes, left_out = self.chosen(settings)
         plan = make_plan(target, probes, profile=self.profile, seed=self.seed, batch=self.batch, left_out=left_out)
         return Job(target, dataset, probes, plan, name, train)
 
@@ -83,6 +88,14 @@ def chosen_probes(
         else:
             probes.append(probe)
     return probes, left_out
+
+
+def with_moved(wanted: Sequence[str | Probe] | None, settings: Settings) -> Sequence[str | Probe] | None:
+    """The probes asked for, and those that now hold figures which rules call by the name of a probe asked for."""
+    if wanted is None:
+        return None
+    names = {w.id() if isinstance(w, Probe) else w for w in wanted}
+    return [*wanted, *(p for p in probes_for([rule.measure for rule in settings.gate.all_rules], names) if p not in names)]
 
 
 def profile_of(name: str, settings: Settings) -> str:

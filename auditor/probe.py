@@ -61,6 +61,8 @@ class Probe(ABC):
     """Whether it reads the features of a training set, where one is given: only then they are taken."""
     profiles: ClassVar[Mapping[str, Mapping[str, Json] | None]] = {}
     """Parameters that a profile sets: {"quick": {"images": 16}, ...}; a profile that maps to None leaves the probe out."""
+    only_shown: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that alter what the section shows and none of its figures: audits that differ in these can be compared."""
 
     @classmethod
     def id(cls) -> str:

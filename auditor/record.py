@@ -17,7 +17,7 @@ from auditor import plan as planning
 from auditor.gather import Deadline, Gathered, collect, failure
 from auditor.job import Job
 from auditor.probe import Probe, about
-from auditor.samples import sample_index, sample_pictures, sample_table
+from auditor.samples import sample_features, sample_index, sample_pictures, sample_table
 from auditor.store import sync_folder, write_artifacts, write_audit, write_columns, write_json
 from auditor.stream import Progress, silent
 from auditor.types import SCHEMA_VERSION, AuditRecord, Finding, Section
@@ -40,7 +40,7 @@ def write(job: Job, found: Gathered, folder: Path) -> AuditRecord:
         sections[name] = section(probe, finding, found.costs.get(name, {}))
     for name, reason in job.plan.left_out.items():
         sections[name] = Section(id=name, title=name, status="skipped", reason=reason)
-    files.update(write_artifacts(folder, "samples", sample_pictures(job.dataset, evidence)))
+    files.update(write_artifacts(folder, "samples", sample_pictures(job.dataset, evidence) | sample_features(evidence)))
     write_json(folder / "artifacts" / "samples" / "sprite.json", sample_index(evidence))
     files.update(write_columns(folder, columns))
     record = AuditRecord(
@@ -69,6 +69,7 @@ def section(probe: Probe, finding: Finding, cost: Mapping[str, float]) -> Sectio
         notes=finding.notes,
         stamps=finding.stamps,
         parameters=probe.parameters(),
+        only_shown=tuple(sorted(probe.only_shown)),
         about=about(type(probe)),
         cites=probe.cites,
         cost=cost,

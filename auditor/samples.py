@@ -1,4 +1,4 @@
-"""What an audit keeps of each sample: a row of predictions.parquet, a thumbnail, and eight inputs as the model sees them."""
+"""What an audit keeps of each sample: a row of predictions.parquet, a thumbnail, features, and eight inputs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from PIL import Image
 
 from auditor.dataset import Dataset
 from auditor.evidence import Evidence
+from auditor.evidence.pca import pca
 from auditor.types import Array
 
+MOST_FEATURES = 4096
+"""Images whose features are kept, for the comparison with another audit: at most 50 components in 16 bits, 0.4 MB."""
 TILE, COLUMNS, MOST_TILES, INPUTS, SMALL = 48, 32, 2048, 8, 64
 
 
@@ -33,6 +36,24 @@ def sample_table(dataset: Dataset, evidence: Evidence) -> dict[str, Array]:
     for name in sorted({key for sample in samples for key in sample.slices}):
         columns[f"slice.{name}"] = np.array([s.slices.get(name, "") for s in samples], dtype=object)
     return columns
+
+
+def sample_features(evidence: Evidence) -> dict[str, Array]:
+    """features.npy (M,r) float16: the first components of the features of some images, as a whole scaled into [-1,1]; where they
+    stand, features-positions.npy (M,) int32; and features-variance.npy (r+1,) float32: the variance along each, and the rest.
+
+    A rotation and a scale of the features themselves, but for what the last number says. Nothing where one is not finite.
+    """
+    positions = np.sort(evidence.chosen(MOST_FEATURES))
+    if not len(positions) or not np.isfinite(evidence.features[positions]).all():
+        return {}
+    found = evidence.pca if len(positions) == len(evidence.features) else pca(evidence.features[positions])
+    scale = float(np.abs(found.coordinates).max()) or 1.0
+    return {
+        "features.npy": (found.coordinates / scale).astype(np.float16),
+        "features-positions.npy": positions.astype(np.int32),
+        "features-variance.npy": np.append(found.explained, found.residual).astype(np.float32),
+    }
 
 
 def tile(picture: Array, side: int = TILE) -> Array:

@@ -263,6 +263,7 @@ def section_from(data: Mapping[str, Json]) -> Section:
             "stamps": tuple(Stamp(**stamp) for stamp in data["stamps"]),
             "notes": tuple(data["notes"]),
             "cites": tuple(data["cites"]),
+            "only_shown": tuple(data.get("only_shown", ())),
             "about": About(**data["about"]),
         }
     )

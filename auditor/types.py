@@ -135,6 +135,8 @@ class Section:
     notes: tuple[str, ...] = ()
     stamps: tuple[Stamp, ...] = ()
     parameters: Mapping[str, Json] = field(default_factory=dict)
+    only_shown: tuple[str, ...] = ()
+    """Parameters that alter what is shown and no figure: audits that differ in these alone can be compared."""
     about: About = About()
     cites: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)

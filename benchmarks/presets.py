@@ -38,7 +38,7 @@ from auditor.types import AuditRecord, Baseline
 SEED = 20260117
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- presets: begin -->", "<!-- presets: end -->"
-PROBES = "performance,filters,patches,saliency"
+PROBES = "performance,calibration,filters,patches,saliency"
 FIGURES = (
     "filters.dead_fraction", "filters.duplicate_fraction", "filters.noise_fraction", "patches.dead_units",
     "saliency.completeness_gap", "saliency.randomisation_spearman",

@@ -161,3 +161,18 @@ def test_a_function_as_preprocessing_gives_the_same_audit_again_and_another_stat
         keys.append(audit.record.provenance["key"])
         assert "0x" not in (audit.path / "audit.json").read_text()
     assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize(("rules", "done"), [([{"measure": "performance.ece", "at_most": 0.9}], True), ([], False)])
+def test_a_rule_by_an_old_name_brings_the_probe_that_holds_its_figure_today(tmp_path: Path, rules: Any, done: bool) -> None:
+    from auditor import testing
+
+    model, data = testing.world()
+    audit = auditor.run(
+        model, data, preprocess=testing.PREPROCESS, probes="performance", out=tmp_path / "a", work=tmp_path / "w",
+        config={"gate": {"rules": rules}}, device="cpu",
+    )  # fmt: skip
+    assert (audit["calibration"].status == "done") is done
+    if done:
+        assert audit.verdict is not None
+        assert [(o.id, o.verdict) for o in audit.verdict.outcomes[:1]] == [("calibration.ece", "pass")]

@@ -27,6 +27,7 @@ STATISTICS: Mapping[str, Callable[..., float]] = {
     "macro_recall": statistics.macro_recall,
     "worst_class_recall": statistics.worst_class_recall,
     "ece": statistics.ece,
+    "lowest_mean": statistics.lowest_mean,
 }
 """Name -> function of (n,) columns, in the order in which `statistic` is given them."""
 

@@ -3,7 +3,7 @@
 proportion: Clopper-Pearson at the effective number of samples (Korn and Graubard 1998): n divided by how much wider the spread
     between groups makes the variance, never above n, and corrected for the groups being few. Where all rows are equal the
     spread says nothing, and the groups are counted instead of the rows.
-worst_class_recall: the same for each class, put together as for independent rows.
+worst_class_recall, lowest_mean: the same for each class or column, put together as for independent rows.
 the rest: bootstrap of whole groups, percentiles at the level that makes up for few groups (Hesterberg 2015).
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from auditor.bounds import statistics
 from auditor.bounds.binomial import exact_bounds
-from auditor.bounds.intervals import NOTHING, Bounds, blocks, enough
+from auditor.bounds.intervals import NOTHING, Bounds, blocks, enough, lowest
 from auditor.bounds.sums import PARTS, group_sums
 from auditor.types import Array
 
@@ -34,6 +34,8 @@ def grouped_bounds(name: str, rows: list[Array], groups: Array, *, seed: int, re
         return grouped_proportion(rows[0], place, confidence, confidence)
     if name == "worst_class_recall":
         return grouped_worst_recall(rows[0], rows[1], place, confidence)
+    if name == "lowest_mean":
+        return grouped_lowest_mean(rows, groups, seed=seed, resamples=resamples, confidence=confidence)
     copies = group_copies(name, rows, place, np.random.default_rng(seed), enough(resamples, confidence))
     return ends(copies, count, confidence)
 
@@ -69,6 +71,17 @@ def grouped_worst_recall(label: Array, predicted: Array, place: Array, confidenc
         of = label == number
         found.append(grouped_proportion((predicted[of] == number).astype(np.float64), place[of], confidence, shared))
     return min(low for low, _ in found if low is not None), min(high for _, high in found if high is not None)
+
+
+def grouped_lowest_mean(rows: list[Array], groups: Array, *, seed: int, resamples: int, confidence: float) -> Bounds:
+    """The lowest lower bound of the columns' means, and the lowest upper one with its error shared out over them."""
+    shared = 1 - (1 - confidence) / max(len(rows), 1)
+    sides = []
+    for x in rows:
+        low, _ = grouped_bounds("mean", [x], groups, seed=seed, resamples=resamples, confidence=confidence)
+        _, high = grouped_bounds("mean", [x], groups, seed=seed, resamples=resamples, confidence=shared)
+        sides.append((low, high))
+    return lowest(sides)
 
 
 def group_copies(name: str, rows: list[Array], place: Array, rng: np.random.Generator, resamples: int) -> Array:

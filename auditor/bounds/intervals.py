@@ -10,6 +10,7 @@ worst_class_recall: low is the lowest Clopper-Pearson lower bound (intersection-
     high is the lowest upper bound at error (1 - confidence) / classes (Bonferroni, which is the first step of Holm). So a
     rule passes where every class is shown good and fails where one is shown bad. A bootstrapped minimum would be biased: the
     lowest of many recalls is low by chance, and its copies are lower.
+lowest_mean: likewise, over the bounds of the columns' means.
 ece: high is the percentile bootstrap; the estimate is biased upwards and its copies twice, so this bound is safe. low takes
     the sign of each bin's gap from one half of the samples and its size from the other, both ways: such a sum is on average
     at most the true error, while the bootstrap's low end exceeds it in most samples of a well-calibrated model.
@@ -18,7 +19,7 @@ ece: high is the percentile bootstrap; the estimate is biased upwards and its co
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -123,6 +124,25 @@ def worst_class_recall_bounds(label: Array, predicted: Array, *, seed: int, resa
     return float(low.min()), float(high.min())
 
 
+def lowest(sides: Sequence[Bounds]) -> Bounds:
+    """The lowest of both ends, nothing where one is missing."""
+    lows, highs = ([side[end] for side in sides] for end in (0, 1))
+    if not sides or None in lows or None in highs:
+        return NOTHING
+    return min(float(b) for b in lows if b is not None), min(float(b) for b in highs if b is not None)
+
+
+def lowest_mean_bounds(*columns: Array, seed: int, resamples: int, confidence: float) -> Bounds:
+    """The lowest lower bound, and the lowest upper bound with its error shared out over the columns."""
+    shared = 1 - (1 - confidence) / max(len(columns), 1)
+    sides = []
+    for x in columns:
+        low, _ = mean_bounds(x, seed=seed, resamples=resamples, confidence=confidence)
+        _, high = mean_bounds(x, seed=seed, resamples=resamples, confidence=shared)
+        sides.append((low, high))
+    return lowest(sides)
+
+
 def ece_bounds(confidence_of: Array, correct: Array, *, seed: int, resamples: int, confidence: float) -> Bounds:
     """low by crossed halves, high by percentiles; see above. Nothing for n < 2."""
     from scipy.special import stdtrit
@@ -182,5 +202,6 @@ INTERVALS: Mapping[str, Callable[..., Bounds]] = {
     "macro_recall": macro_recall_bounds,
     "worst_class_recall": worst_class_recall_bounds,
     "ece": ece_bounds,
+    "lowest_mean": lowest_mean_bounds,
 }
 """Name of a statistic -> its bounds: (the same (n,) arrays, seed, resamples, confidence) -> (low, high)."""

@@ -5,7 +5,7 @@ a share: of n pairs `broken` were right and are wrong, `fixed` the other way. MO
     pairs the bounds of both at half the error each. By enumeration it errs at most 5 % a side (tests/bounds/test_paired.py);
     McNemar's test asks another question, and stands beside it.
 mean: that of the differences, as for a single mean. macro_recall: MOVER over the classes, or the bootstrap where that is wider.
-worst_class_recall: the bounds of both sides at half the error each (Bonferroni): safe, and wide.
+worst_class_recall, lowest_mean: the bounds of both sides at half the error each (Bonferroni): safe, and wide.
 ece, median: bootstrap of pairs, percentiles, and the same less the bias that the copies show; the wider end of the two.
 With groups: bootstrap of whole groups, and never narrower than without.
 """
@@ -19,8 +19,16 @@ import numpy as np
 
 from auditor.bounds import statistics
 from auditor.bounds.binomial import exact_bounds
-from auditor.bounds.groups import ends, group_copies, grouped_worst_recall
-from auditor.bounds.intervals import NOTHING, Bounds, blocks, enough, mean_bounds, worst_class_recall_bounds
+from auditor.bounds.groups import ends, group_copies, grouped_lowest_mean, grouped_worst_recall
+from auditor.bounds.intervals import (
+    NOTHING,
+    Bounds,
+    blocks,
+    enough,
+    lowest_mean_bounds,
+    mean_bounds,
+    worst_class_recall_bounds,
+)  # fmt: skip
 from auditor.bounds.sums import PARTS, group_sums
 from auditor.types import Array
 
@@ -84,6 +92,8 @@ def paired_bounds(
         return grouped_difference(name, today, before, groups, seed=seed, resamples=resamples, confidence=confidence)
     if name == "worst_class_recall":
         return worst_difference(today, before, None, confidence)
+    if name == "lowest_mean":
+        return lowest_difference(today, before, None, seed=seed, resamples=resamples, confidence=confidence)
     if name == "mean":
         return mean_difference(today[0], before[0], seed=seed, resamples=resamples, confidence=confidence)
     copies = pair_copies(name, today, before, np.random.default_rng(seed), enough(resamples, confidence))
@@ -136,6 +146,25 @@ def worst_difference(today: list[Array], before: list[Array], place: Array | Non
         return worst_class_recall_bounds(rows[0], rows[1], seed=0, resamples=0, confidence=half)
 
     now, then = side(today), side(before)
+    return apart(now, then)
+
+
+def lowest_difference(
+    today: list[Array], before: list[Array], groups: Array | None, *, seed: int, resamples: int, confidence: float
+) -> Bounds:
+    """The same of the lowest mean."""
+    half = 1 - (1 - confidence) / 2
+
+    def side(rows: list[Array]) -> Bounds:
+        if groups is not None:
+            return grouped_lowest_mean(rows, groups, seed=seed, resamples=resamples, confidence=half)
+        return lowest_mean_bounds(*rows, seed=seed, resamples=resamples, confidence=half)
+
+    return apart(side(today), side(before))
+
+
+def apart(now: Bounds, then: Bounds) -> Bounds:
+    """The bounds of a difference, from those of both sides."""
     if None in now or None in then:
         return NOTHING
     return float(now[0] or 0) - float(then[1] or 0), float(now[1] or 0) - float(then[0] or 0)
@@ -178,6 +207,8 @@ def grouped_difference(
         return NOTHING
     if name == "worst_class_recall":
         return worst_difference(today, before, place, confidence)
+    if name == "lowest_mean":
+        return lowest_difference(today, before, groups, seed=seed, resamples=resamples, confidence=confidence)
     alone = paired_bounds(name, today, before, seed=seed, resamples=resamples, confidence=confidence)
     rng, size = np.random.default_rng(seed), enough(resamples, confidence)
     if name in PARTS:

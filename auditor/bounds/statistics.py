@@ -15,6 +15,11 @@ def mean(x: Array) -> float:
     return float(np.mean(x, dtype=np.float64)) if len(x) else float("nan")
 
 
+def lowest_mean(*columns: Array) -> float:
+    """The lowest of the columns' means."""
+    return min(mean(x) for x in columns)
+
+
 def median(x: Array) -> float:
     """The median: the mean of the two middle values for an even n."""
     return float(np.median(x)) if len(x) else float("nan")

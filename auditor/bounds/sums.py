@@ -66,11 +66,18 @@ def ece_parts(confidence: Array, correct: Array) -> Parts:
     return vectors, lambda s: np.asarray(np.abs(s[:, :-1]).sum(axis=1) / np.maximum(s[:, -1], 1e-300))
 
 
+def lowest_mean_parts(*columns: Array) -> Parts:
+    """The columns, and 1."""
+    vectors = np.stack([*(np.asarray(x, dtype=np.float64) for x in columns), np.ones(len(columns[0]))], axis=1)
+    return vectors, lambda s: np.asarray(s[:, :-1].min(axis=1) / np.maximum(s[:, -1], 1e-300))
+
+
 PARTS: Mapping[str, Callable[..., Parts]] = {
     "mean": mean_parts,
     "macro_recall": macro_recall_parts,
     "worst_class_recall": worst_class_recall_parts,
     "ece": ece_parts,
+    "lowest_mean": lowest_mean_parts,
 }
 """Name of a statistic -> its parts; the median has none."""
 

@@ -217,7 +217,7 @@ def plan_request(request: Request) -> int:
         job = prepare(merged(request, settings), settings, bars)
     budgeted = fitted(request, settings, job)
     job = job if budgeted is None else budgeted.job
-    print_plan(job, {rule.probe for rule in settings.gate.all_rules}, budgeted)
+    print_plan(job, {today_of(rule.measure).split(".")[0] for rule in settings.gate.all_rules}, budgeted)
     if budgeted is not None:
         budgeted.done()
     if request.save is not None:
@@ -237,7 +237,7 @@ def run_request(request: Request, *, force: bool = False) -> int:
         try:
             budgeted = fitted(request, settings, job)
             job = job if budgeted is None else budgeted.job
-            print_plan(job, {rule.probe for rule in settings.gate.all_rules}, budgeted)
+            print_plan(job, {today_of(rule.measure).split(".")[0] for rule in settings.gate.all_rules}, budgeted)
             audit = api.run_job(job, out, settings, request.work, budgeted=budgeted, progress=bars, force=force)
         finally:
             job.target.restore()

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from auditor.config.moved import today_of
 from auditor.config.presets import PRESETS
 from auditor.config.strict import Finite, Strict
 
@@ -81,7 +82,8 @@ class Rule(Strict):
     @property
     def place(self) -> tuple[str, str, str, str, bool]:
         """What it is about: two rules at one place speak of the same figure."""
-        return self.probe, self.name, self.part, self.slice or "", self.paired
+        probe, name = today_of(f"{self.probe}.{self.name}").split(".")
+        return probe, name, self.part, self.slice or "", self.paired
 
 
 class Waiver(Strict):

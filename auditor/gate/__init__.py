@@ -28,7 +28,7 @@ from auditor.gate.classes import class_names
 from auditor.gate.match import cases, require_known
 from auditor.gate.material import SLICE
 from auditor.gate.outcome import outcomes
-from auditor.gate.pairs import Pairs
+from auditor.gate.pairs import Pairs, with_moved
 from auditor.gate.reading import Grounds, grouping
 from auditor.gate.verdict import verdict
 from auditor.gate.waivers import waived
@@ -54,7 +54,7 @@ def judge(
     Raises PolicyError where a rule names a probe, a measure, a scope or a slice that the audit does not know, and where no
     column `group` is.
     """
-    pairs = None if baseline is None else Pairs(baseline, record, columns)
+    pairs = None if baseline is None else Pairs(with_moved(baseline), record, columns)
     groups = grouping(columns, group)
     if group and groups is None:
         known = sorted(name.removeprefix(SLICE) for name in columns if name.startswith(SLICE))

@@ -26,7 +26,7 @@ def samples(case: Case, columns: Mapping[str, Array], names: tuple[str, ...] = (
     own = ".".join(part for part in (probe, name, case.scope) if part)
     if own in columns and not case.rule.paired:
         found = beyond(case, columns[own], columns)
-    elif probe == "performance":
+    elif probe == "performance" or (probe, name) == ("calibration", "ece"):
         found = wrong(case, columns, names)
     elif probe == "adversarial" and name.startswith("robust_accuracy"):
         found = lost(columns.get(ROBUST), columns)

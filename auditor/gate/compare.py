@@ -9,12 +9,14 @@ import numpy as np
 
 from auditor.bounds import Bounds
 from auditor.config import GateSettings, Rule
+from auditor.config.moved import today_of
 from auditor.gate.against import against
 from auditor.gate.behind import by_key
 from auditor.gate.classes import RECALL, class_names, recalls
+from auditor.gate.likeness import Likeness
 from auditor.gate.many import shown_bad
 from auditor.gate.match import Case
-from auditor.gate.pairs import Pairs
+from auditor.gate.pairs import Pairs, with_moved
 from auditor.gate.reading import Grounds, Reading
 from auditor.types import Array, AuditRecord, Baseline, Measure, Value
 
@@ -83,15 +85,17 @@ class Comparison:
     """Figures that only one side has."""
     matched: tuple[Array, Array]
     """(M,) positions today, and (M,) those of the same images in the other audit."""
+    likeness: Likeness | None = None
+    """How alike both see the images: from what the two folders hold beside their figures."""
 
 
 def compare(record: AuditRecord, columns: Mapping[str, Array], baseline: Baseline, *, confidence: float = 0.95) -> Comparison:
     """`record`: today's audit; `baseline`: the other one."""
-    pairs = Pairs(baseline, record, columns)
+    pairs = Pairs(with_moved(baseline), record, columns)
     grounds = Grounds(record, columns, GateSettings(confidence=confidence), class_names(record), pairs=pairs)
     figures = [*differences(grounds)]
-    ids = {found.id for found in figures}
-    only = sorted(id for id in set(ids_of(record)) ^ set(baseline.values) if id.count(".") == 1 and id not in ids)
+    ids = {today_of(found.id) for found in figures}
+    only = sorted(id for id in set(ids_of(record)) ^ set(baseline.values) if id.count(".") == 1 and today_of(id) not in ids)
     broken, fixed = flips(pairs)
     return Comparison(
         baseline.name,

@@ -10,6 +10,7 @@ import numpy as np
 
 from auditor.config import Rule
 from auditor.config.gate import outcome_id
+from auditor.config.moved import name_in
 from auditor.errors import PolicyError
 from auditor.gate.classes import RECALL, class_names, recalls, scope_names
 from auditor.gate.material import SLICE, material, remade
@@ -57,6 +58,7 @@ def cases(record: AuditRecord, rule: Rule, columns: Mapping[str, Array], *, give
     With a scope that one; without, the figure itself, or each of its scopes where it has only those. A probe that did not run
     gives one case without a value. Raises PolicyError where the audit knows no such probe, measure, scope or slice.
     """
+    rule = as_called(rule, record.catalogue)
     if given and not knows(record, rule):
         return Cases(rule, (Case(rule, None, rule.part, trouble=f"is missing: this audit has no {rule.measure}"),), many=False)
     require_known(rule, record.catalogue, record.sections)
@@ -119,11 +121,18 @@ def slices(one: Case, columns: Mapping[str, Array], names: tuple[str, ...]) -> t
     return tuple(parts)
 
 
+def as_called(rule: Rule, catalogue: Mapping[str, Sequence[Measure]]) -> Rule:
+    """The rule with its figure as the catalogue calls it, where that has moved to another probe."""
+    found = name_in(rule.measure, {f"{probe}.{measure.name}" for probe, of in catalogue.items() for measure in of})
+    return rule if found == rule.measure else rule.model_copy(update={"measure": found})
+
+
 def require_known(rule: Rule, catalogue: Mapping[str, Sequence[Measure]], others: Iterable[str] = ()) -> None:
     """Raise PolicyError where a rule names no probe or no measure: before a run by the registry, on an audit by its catalogue.
 
     `catalogue`: probe id -> its measures; `others`: probes whose measures are not known, as they were left out.
     """
+    rule = as_called(rule, catalogue)
     if rule.probe not in catalogue:
         if rule.probe not in others:
             raise PolicyError(unknown(rule, f"probe {rule.probe!r}", rule.probe, [*catalogue, *others]))

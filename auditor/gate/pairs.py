@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from auditor.config.moved import BACK, MOVED, renamed
 from auditor.gate.classes import class_names
 from auditor.types import Array, AuditRecord, Baseline, Json
 
@@ -114,10 +115,28 @@ class Pairs:
         made, then = (section.parameters if section else {}), self.baseline.parameters.get(probe)
         if then is None:
             return f"the baseline has no figures of {probe}"
-        other = sorted(key for key in {*made, *then} if made.get(key) != then.get(key))
+        shown = section.only_shown if section else ()
+        other = sorted(key for key in {*made, *then} - {*shown} if made.get(key) != then.get(key))
         if other:
             return f"the baseline was made with other settings of {probe}: {', '.join(told(k, then, made) for k in other)}"
         return ""
+
+
+def with_moved(baseline: Baseline) -> Baseline:
+    """The baseline with every figure that has moved to another probe under both its names."""
+    values, revisions, parameters = dict(baseline.values), dict(baseline.revisions), dict(baseline.parameters)
+    first = dict(baseline.first.get("values", {}))
+    for table in (MOVED, BACK):
+        for held, add in ((values, values.setdefault), (revisions, revisions.setdefault), (first, first.setdefault)):
+            for id in list(held):
+                if renamed(id, table) != id:
+                    add(renamed(id, table), held[id])  # type: ignore[arg-type]
+        for old, new in table.items():
+            before, now = old.split(".")[0], new.split(".")[0]
+            if old in baseline.values and before in baseline.parameters:
+                parameters.setdefault(now, baseline.parameters[before])
+    known = {**baseline.first, "values": first} if baseline.first else baseline.first
+    return replace(baseline, values=values, revisions=revisions, parameters=parameters, first=known)
 
 
 def told(key: str, before: Mapping[str, Json], now: Mapping[str, Json]) -> str:

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Literal
 
 from auditor.config import Waiver
+from auditor.config.moved import today_of
 from auditor.gate.words import clean, number, real, with_unit
 from auditor.types import AuditRecord, Json, Outcome
 
@@ -31,15 +32,15 @@ def waived(
     """The outcomes with those let through marked, an outcome of its own for each waiver that is expired or unused, and all
     waivers as the page lists them."""
     stands = [stand(waiver, outcomes, record, today) for waiver in waivers]
-    used = {s.waiver.covers: s.waiver for s in stands if s.standing == "used"}
-    kept = tuple(let_through(outcome, used.get(outcome.id)) for outcome in outcomes)
+    used = {today_of(s.waiver.covers): s.waiver for s in stands if s.standing == "used"}
+    kept = tuple(let_through(outcome, used.get(today_of(outcome.id))) for outcome in outcomes)
     own = tuple(outcome_of(s) for s in stands if s.standing != "used")
     return (*kept, *own), tuple(listed(s, today) for s in stands)
 
 
 def stand(waiver: Waiver, outcomes: Sequence[Outcome], record: AuditRecord, today: date) -> Stand:
     """How a waiver stands on a day."""
-    about = [outcome for outcome in outcomes if outcome.id == waiver.covers]
+    about = [outcome for outcome in outcomes if today_of(outcome.id) == today_of(waiver.covers)]
     open_ = [outcome for outcome in about if coverable(outcome)]
     model = record.provenance.get("model")
     digest = str(model.get("digest", "")) if isinstance(model, Mapping) else ""

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from auditor import store
 from auditor.gate.compare import Comparison, Difference, Turned
+from auditor.gate.likeness import Drift, Moved
 from auditor.report import engine, maps, svg
 from auditor.report.page import class_names, sprite_data
 from auditor.report.pictures import Files, read_sprite
@@ -18,7 +19,7 @@ from auditor.report.samples import Sample, Samples
 from auditor.report.values import facts, name
 from auditor.types import CHAPTERS, Array, AuditRecord, Json
 
-MOST_TILES, MOST_LISTED, MOST_CLASSES = 36, 2000, 60
+MOST_TILES, MOST_LISTED, MOST_CLASSES, MOST_NEAR = 36, 2000, 60, 12
 LONGEST = 24
 """Digits of a digest that are shown."""
 KINDS = ("wrong in both", "right in both", "newly wrong", "newly right")
@@ -48,6 +49,32 @@ class Flip:
     label: str
     before: str
     today: str
+
+
+@dataclass(frozen=True)
+class Near:
+    """An image whose neighbours changed, with those of before and of today."""
+
+    sample: Sample
+    kept: int
+    before: tuple[Sample, ...]
+    today: tuple[Sample, ...]
+
+
+def near(moved: Moved, samples: Samples) -> Near:
+    """It with its thumbnails."""
+    before, today = (tuple(samples[p] for p in side) for side in (moved.before, moved.today))
+    return Near(samples[moved.position], moved.kept, before, today)
+
+
+def drift_picture(found: Drift) -> Markup:
+    """How many images kept how many of their neighbours."""
+    kept = (
+        f"{found.histogram[-1]:,} of {found.images:,} images kept all {found.neighbours} neighbours, {found.histogram[0]:,} none"
+    )
+    return svg.counts(
+        found.histogram, x_label=f"of its {found.neighbours} nearest images, kept", words=f"Images by kept neighbours: {kept}."
+    )
 
 
 def row(found: Difference) -> Row:
@@ -87,6 +114,7 @@ def comparison(before: Path, today: Path, found: Comparison) -> str:
         "broken": [flip(t, samples) for t in found.broken[:MOST_LISTED]],
         "fixed": [flip(t, samples) for t in found.fixed[:MOST_LISTED]],
         "most_tiles": MOST_TILES,
+        **alike(found, samples),
         "map": MAP if charts else "",
         "map_height": charts[MAP]["height"] if charts else 0,
         "views": [view["name"] for view in charts[MAP]["views"]] if charts else [],
@@ -106,6 +134,17 @@ def comparison(before: Path, today: Path, found: Comparison) -> str:
             **context,
         )
     )
+
+
+def alike(found: Comparison, samples: Samples) -> dict[str, Json]:
+    """What the page shows of how alike both see the images."""
+    seen = found.likeness
+    drift = None if seen is None else seen.drift
+    return {
+        "likeness": seen,
+        "drift_picture": None if drift is None else drift_picture(drift),
+        "nears": [] if drift is None else [near(moved, samples) for moved in drift.moved[:MOST_NEAR]],
+    }
 
 
 def in_order(figures: Sequence[Difference]) -> list[Difference]:

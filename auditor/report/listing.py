@@ -11,6 +11,7 @@ from auditor import store
 from auditor.errors import StoreError
 from auditor.report import engine
 from auditor.report.page import NOT_GATED, run_facts
+from auditor.report.trend import Past, trends
 from auditor.report.values import Shown, headline
 from auditor.types import VERDICTS
 
@@ -29,6 +30,8 @@ class Entry:
     model: str
     images: int | None
     figures: tuple[Shown, ...]
+    past: Past | None = None
+    """What the trends read of it; None where it cannot be read."""
 
 
 def moment(folder: Path) -> float:
@@ -62,6 +65,7 @@ def entry(folder: Path) -> Entry:
         source,
         usable,
         headline(record, failing, most=3),
+        Past(record.name, stamp, when, record, verdict),
     )
 
 
@@ -80,6 +84,7 @@ def render_listing(folder: Path) -> Path | None:
     found = [entry(path.parent) for path in sorted(folder.glob("*/audit.json")) if not path.parent.name.startswith(".")]
     found.sort(key=lambda e: (-e.order, e.name))
     template = engine.environment().get_template("listing.html")
-    html = template.render(entries=found, style=engine.asset("app.css"), policy=engine.policy())
+    over = trends([e.past for e in found if e.past is not None])
+    html = template.render(entries=found, trends=over, style=engine.asset("app.css"), policy=engine.policy())
     store.write_bytes(target, html.encode("utf-8", "replace"))
     return target

@@ -19,6 +19,7 @@ WORDS: Mapping[str, str] = {**VERDICTS, "warn": "Warning"}
 """An outcome as a reader sees it."""
 SIDES = ("at_least", "at_most", "no_worse_than_baseline_by")
 OPEN = ("fail", "incomplete", "inconclusive", "warn")
+UNPAIRED = "Not drawn: there is no difference to the baseline that could be set against the margin."
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Ruled:
     newly_right: tuple[Sample, ...] = ()
     waiver: str = ""
     """The lines for audit.toml that would let it through, where a waiver can."""
+    undrawn: str = ""
+    """Why there is nothing to draw."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Group:
     picture: Markup | None
     members: tuple[Ruled, ...]
     cut: int
+    undrawn: str = ""
 
 
 def ruled(outcome: Outcome, samples: Samples) -> Ruled:
@@ -77,20 +81,28 @@ def ruled(outcome: Outcome, samples: Samples) -> Ruled:
         words,
         tuple(samples[int(p)] for p in right[:MOST_SHOWN]),
         snippet(outcome),
+        UNPAIRED if unpaired(outcome) else "",
     )
 
 
+def unpaired(outcome: Outcome) -> bool:
+    """A rule against the baseline that could not be compared with it: its figure is no difference."""
+    return outcome.rule.get(SIDES[2]) is not None and not outcome.baseline
+
+
 def line_of(outcome: Outcome) -> float | None:
-    """The line in the terms of what is compared with it."""
+    """The line in the terms of what is compared with it; None where there is nothing to compare."""
     if outcome.baseline:
         return float(outcome.baseline["line"])
+    if unpaired(outcome):
+        return None
     found = next((outcome.rule[side] for side in SIDES if outcome.rule.get(side) is not None), None)
     return None if found is None else float(found)
 
 
 def compared(outcome: Outcome) -> float | None:
-    """The figure, or its difference to the baseline's."""
-    return outcome.baseline["difference"] if outcome.baseline else outcome.value
+    """The figure, or its difference to the baseline's; None where there is none."""
+    return outcome.baseline["difference"] if outcome.baseline else None if unpaired(outcome) else outcome.value
 
 
 def snippet(outcome: Outcome) -> str:
@@ -141,6 +153,7 @@ def group(members: Sequence[Outcome], samples: Samples) -> Group:
         picture,
         tuple(ruled(o, samples) for o in listed[:MOST_ROWS]),
         max(0, len(listed) - MOST_ROWS),
+        UNPAIRED if picture is None and all(unpaired(o) for o in members) else "",
     )
 
 

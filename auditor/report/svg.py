@@ -161,6 +161,69 @@ def many(members: Sequence[Member], line: float, *, least: bool, unit: str, sign
     return wrapped(parts, width, height, f"{words}, against the line {shown(line, unit, signed=signed)}", "many")
 
 
+@dataclass(frozen=True)
+class Moment:
+    """A figure in one of several audits."""
+
+    name: str
+    day: str
+    verdict: str
+    """Of the whole audit: the colour of its dot."""
+    value: float
+    low: float | None
+    high: float | None
+
+
+def trend(moments: Sequence[Moment], unit: str, line: float | None, *, least: bool) -> Markup:
+    """A figure from audit to audit with its intervals, at equal distances; the line of its rule, its bad side shaded."""
+    width, height, foot = 340, 132, 30
+    ends = [end for m in moments for end in (m.low, m.high) if end is not None and math.isfinite(end)]
+    y = scale_of(
+        [*ends, *(m.value for m in moments), *([] if line is None else [line])], height - foot, 14, share=unit == "share"
+    )
+    start, end = 52.0, width - 46.0
+    step = (end - start) / max(len(moments) - 1, 1)
+    xs = [round(start + place * step, 2) for place in range(len(moments))]
+    parts = [f'<line class="axis" x1="{LEFT}" x2="{width - RIGHT}" y1="{height - foot}" y2="{height - foot}"/>']
+    if line is not None:
+        at, bottom = y(line), height - foot
+        bad = (at, bottom) if least else (14, at)
+        shaded = round(max(bad[1] - bad[0], 0), 2)
+        parts.append(f'<rect class="bad" x="{LEFT}" y="{bad[0]}" width="{width - LEFT - RIGHT}" height="{shaded}"/>')
+        parts.append(f'<line class="line" x1="{LEFT}" x2="{width - RIGHT}" y1="{at}" y2="{at}"/>')
+    parts.append(f'<polyline class="link" points="{" ".join(f"{x},{y(m.value)}" for x, m in zip(xs, moments, strict=True))}"/>')
+    for x, m in zip(xs, moments, strict=True):
+        if m.low is not None and m.high is not None:
+            parts.append(f'<line class="reach {escape(m.verdict)}" x1="{x}" x2="{x}" y1="{y(m.low)}" y2="{y(m.high)}"/>')
+        tip = f"{name(m.name, longest=60)}, {m.day}: {shown(m.value, unit)}, {m.verdict.replace('_', ' ')}"
+        dot = f'<circle class="dot {escape(m.verdict)}" cx="{x}" cy="{y(m.value)}" r="4"><title>{escape(tip)}</title></circle>'
+        parts.append(dot)
+    for x, m, anchor, shift in ((xs[0], moments[0], "end", -9), (xs[-1], moments[-1], "start", 9)):
+        parts.append(label(x + shift, y(m.value) + 3.5, shown(m.value, unit), anchor))
+    parts.append(label(LEFT, height - 14, moments[0].day[:10], "start", "quiet"))
+    parts.append(label(width - RIGHT, height - 14, moments[-1].day[:10], "end", "quiet"))
+    first, last = (shown(m.value, unit) for m in (moments[0], moments[-1]))
+    words = f"{len(moments)} audits, from {first} on {moments[0].day[:10]} to {last} on {moments[-1].day[:10]}"
+    return wrapped(parts, width, height, words, "many trend")
+
+
+def counts(numbers: Sequence[int], *, x_label: str, words: str) -> Markup:
+    """Bars of whole numbers over the places 0, 1, 2, ..., each with its number."""
+    width, height, foot = 440, 130, 30
+    step, most = (width - LEFT - RIGHT) / max(len(numbers), 1), max(max(numbers, default=0), 1)
+    y = Scale(0.0, most, height - foot, 18)
+    parts = [f'<line class="axis" x1="{LEFT}" x2="{width - RIGHT}" y1="{height - foot}" y2="{height - foot}"/>']
+    for place, count in enumerate(numbers):
+        x, top = round(LEFT + (place + 0.5) * step, 2), y(count)
+        wide = round(0.7 * step, 2)
+        tall = round(height - foot - top, 2)
+        parts.append(f'<rect class="bar" x="{round(x - wide / 2, 2)}" y="{top}" width="{wide}" height="{tall}"/>')
+        parts.append(label(x, top - 4, f"{count:,}"))
+        parts.append(label(x, height - foot + 12, str(place), style="quiet"))
+    parts.append(label(width / 2, height - 4, x_label, style="quiet"))
+    return wrapped(parts, width, height, words, "counts")
+
+
 MOST_NAMES = 8
 
 

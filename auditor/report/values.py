@@ -110,6 +110,7 @@ def all_shown(record: AuditRecord, section: Section) -> tuple[Shown, ...]:
 FIRST = (
     "performance.top1",
     "performance.worst_class_recall",
+    "calibration.ece",
     "performance.ece",
     "adversarial.robust_accuracy",
     "neighbours.label_agreement",

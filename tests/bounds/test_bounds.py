@@ -163,6 +163,21 @@ def test_all_right_does_not_prove_that_all_are_right() -> None:
         assert value.low < 0.9
 
 
+def test_the_bounds_of_the_lowest_mean_err_at_most_5_percent() -> None:
+    rng, trials, truths = np.random.default_rng(8), 300, (0.6, 0.62, 0.62, 0.7, 0.9)
+    found = []
+    for i in range(trials):
+        columns = {f"c{k}": rng.binomial(5, p, 60) / 5 for k, p in enumerate(truths)}
+        found.append(statistic("lowest_mean", columns, unit="share", seed=i, resamples=200))
+    assert np.mean([v.low > 0.6 for v in found if v.low is not None]) <= allowed(trials)
+    assert np.mean([v.high < 0.6 for v in found if v.high is not None]) <= allowed(trials)
+    alone = [statistic("mean", {name: columns[name]}, unit="share", seed=trials - 1, resamples=200) for name in columns]
+    assert found[-1].value == min(v.value for v in alone if v.value is not None)
+    assert found[-1].low == min(v.low for v in alone if v.low is not None)
+    assert found[-1].high > min(v.high for v in alone if v.high is not None)  # the upper one is corrected for the choice
+    assert statistic("lowest_mean", {"a": np.full(9, 0.4), "b": np.arange(9) / 9}, unit="", seed=0).low is None
+
+
 def brute_ece(confidence: np.ndarray, correct: np.ndarray) -> float:
     total = 0.0
     for b in range(15):

@@ -69,6 +69,8 @@ def test_a_statistic_of_sums_is_the_statistic(name: str) -> None:
         rows = [rng.normal(size=n)]
     elif name == "ece":
         rows = [rng.uniform(0.01, 1, n), rng.integers(0, 2, n).astype(float)]
+    elif name == "lowest_mean":
+        rows = list(rng.normal(size=(3, n)))
     else:
         rows = [rng.integers(0, 7, n), rng.integers(0, 7, n)]
     vectors, value = PARTS[name](*rows)
@@ -78,7 +80,7 @@ def test_a_statistic_of_sums_is_the_statistic(name: str) -> None:
     assert value(counts @ vectors) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", ["mean", "median", "macro_recall", "worst_class_recall", "ece"])
+@pytest.mark.parametrize("name", ["mean", "median", "macro_recall", "worst_class_recall", "ece", "lowest_mean"])
 def test_groups_that_agree_widen_every_statistic(name: str) -> None:
     rng, n, size = np.random.default_rng(0), 600, 20
     place = np.repeat(np.arange(n // size), size)
@@ -91,6 +93,7 @@ def test_groups_that_agree_widen_every_statistic(name: str) -> None:
         "macro_recall": [label, np.where(right > 0, label, (label + 1) % 3)],
         "worst_class_recall": [label, np.where(right > 0, label, (label + 1) % 3)],
         "ece": [np.full(n, 0.8) + 0.001 * label, right],
+        "lowest_mean": [shift + 0.1 * rng.normal(size=n), shift + 0.1 * rng.normal(size=n)],
     }[name]
     alone = bounds_of(name, rows, seed=0, confidence=0.95)
     together = bounds_of(name, rows, seed=0, confidence=0.95, groups=place)

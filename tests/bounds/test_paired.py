@@ -138,12 +138,15 @@ def test_groups_widen_a_difference_and_never_narrow_it() -> None:
     assert paired_bounds("mean", [today], [before], groups=np.zeros(1000), seed=0, resamples=9, confidence=0.95) == (None, None)
 
 
-@pytest.mark.parametrize("name", ["macro_recall", "worst_class_recall", "ece", "median"])
+@pytest.mark.parametrize("name", ["macro_recall", "worst_class_recall", "ece", "median", "lowest_mean"])
 def test_every_statistic_is_bounded_with_and_without_groups(name: str) -> None:
     rng, n = np.random.default_rng(0), 240
     if name == "median":
         x = rng.normal(size=n)
         sides = ([x + 0.5], [x])
+    elif name == "lowest_mean":
+        x = rng.normal(size=(2, n))
+        sides = ([x[0] + 0.5, x[1]], [x[0], x[1]])
     elif name == "ece":
         sides = ([rng.uniform(size=n), rng.integers(0, 2, n).astype(float)], [rng.uniform(size=n), rng.integers(0, 2, n) * 1.0])
     else:

@@ -353,3 +353,17 @@ def test_the_bounds_of_today_are_not_those_of_the_pairs() -> None:
     assert absolute.low == clopper_pearson(int(columns["correct"].sum()), 2000)[0]
     assert paired.low is not None
     assert paired.low < 0
+
+
+def test_a_parameter_that_only_alters_what_is_shown_leaves_the_baseline_comparable() -> None:
+    before = dataclasses.replace(baseline(model(0)), parameters={"performance": {"gallery": 16, "top": 5}})
+    record = audit(model(0, 1.0))
+    section = dataclasses.replace(record.sections["performance"], parameters={"gallery": 8, "top": 5}, only_shown=("gallery",))
+    record = dataclasses.replace(record, sections={"performance": section})
+    assert gate(model(0, 1.0), ASKED, record=record, against=before).verdict == "pass"
+    altered = dataclasses.replace(section, parameters={"gallery": 8, "top": 3})
+    record = dataclasses.replace(record, sections={"performance": altered})
+    found = gate(model(0, 1.0), ASKED, record=record, against=before)
+    assert found.verdict == "inconclusive"
+    assert "other settings of performance: top 5, now 3" in found.outcomes[0].sentence
+    assert "gallery" not in found.outcomes[0].sentence

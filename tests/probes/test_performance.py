@@ -59,9 +59,6 @@ def test_figures_by_hand() -> None:
     assert (values["recall.c0"].k, values["recall.c0"].n) == (3, 4)
     assert "recall.c3" not in values
     assert values["macro_recall"].columns == ("label", "predicted")
-    confidence = np.exp(2) / (np.exp(2) + 3)
-    assert values["ece"].value == pytest.approx(abs(confidence - 4 / 7), rel=1e-5)
-    assert values["ece"].columns == ("confidence", "correct")
     assert set(values) <= {m.name for m in Performance.measures} | {f"recall.c{k}" for k in range(4)}
 
 
@@ -151,28 +148,26 @@ def test_many_classes_show_the_most_confused_and_do_not_flood() -> None:
     assert all(len(v) <= 1000 for f in found.figures for v in f.data.values() if isinstance(v, list))
 
 
-def test_without_a_mistake_there_is_no_matrix_and_no_gallery_of_mistakes() -> None:
+def test_without_a_mistake_there_is_no_matrix() -> None:
     found = conclude(one_hot([0, 1, 2], 3), np.array([0, 1, 2]))
     assert figure(found, "confusion").kind == "note"
-    assert "mistakes" not in {f.name for f in found.figures}
 
 
-def test_galleries_show_the_highest_loss_and_the_highest_wrong_confidence() -> None:
+def test_the_gallery_shows_the_highest_losses() -> None:
     rng = np.random.default_rng(2)
     scores, labels = rng.normal(size=(60, 4)) * 3, rng.integers(-1, 4, 60)
     found = conclude(scores, labels, gallery=5)
     seen = Predictions(scores.astype(np.float32), labels)
     hard = sorted(np.flatnonzero(labels >= 0), key=lambda i: -seen.loss[i])[:5]
-    wrong = sorted((i for i in range(60) if labels[i] >= 0 and not seen.correct[i]), key=lambda i: -seen.confidence[i])[:5]
-    for name, expected in (("hardest", hard), ("mistakes", wrong)):
-        rows = figure(found, name).data["rows"]
-        assert [r["sample"] for r in rows] == expected
-        for row in rows:
-            picture = found.artifacts[row["cells"][0]["file"]]
-            assert (picture == row["sample"]).all()
-            assert picture.shape == (8, 8, 3)
-    cell = figure(found, "mistakes").data["rows"][0]["cells"][0]
-    assert cell["label"] == f"c{seen.predicted[wrong[0]]} {seen.confidence[wrong[0]]:.0%}, not c{labels[wrong[0]]}"
+    rows = figure(found, "hardest").data["rows"]
+    assert [r["sample"] for r in rows] == hard
+    for row in rows:
+        picture = found.artifacts[row["cells"][0]["file"]]
+        assert (picture == row["sample"]).all()
+        assert picture.shape == (8, 8, 3)
+    assert not seen.correct[hard[0]]
+    cell = rows[0]["cells"][0]
+    assert cell["label"] == f"c{seen.predicted[hard[0]]} {seen.confidence[hard[0]]:.0%}, not c{labels[hard[0]]}"
 
 
 def test_slices_are_counted_apart_and_long_columns_are_left_out() -> None:
@@ -187,18 +182,6 @@ def test_slices_are_counted_apart_and_long_columns_are_left_out() -> None:
     assert {f.title for f in found.figures if f.name.startswith("slice")} == {"Accuracy by site", "Accuracy by id"}
     many = conclude(one_hot([0] * 51, 2), np.zeros(51, dtype=int), slices={"id": np.arange(51).astype(str)})
     assert not [f for f in many.figures if f.name.startswith("slice")]
-
-
-def test_the_reliability_diagram_holds_the_bins() -> None:
-    labels, scores = np.array([0, 0, 0, 1]), one_hot([0, 0, 1, 1], 2, 3.0)
-    found = conclude(scores, labels)
-    model, diagonal = figure(found, "reliability").data["series"]
-    assert model["y"] == [0.75]
-    assert model["x"] == pytest.approx([1 / (1 + np.exp(-3))], rel=1e-6)
-    assert (model["low"][0], model["high"][0]) == pytest.approx(clopper_pearson(3, 4, 0.95))
-    assert diagonal["dashed"]
-    right, wrong = figure(found, "confidence").data["series"]
-    assert (sum(right["counts"]), sum(wrong["counts"])) == (3, 1)
 
 
 def test_scores_that_are_not_finite_are_refused() -> None:
@@ -218,3 +201,16 @@ def test_the_probe_explains_itself() -> None:
     assert Performance.id() == "performance"
     with pytest.raises(ValueError, match="gallery"):
         Performance(gallery=-1)
+
+
+def test_classes_and_slices_that_stand_out_are_highlighted_and_others_are_not() -> None:
+    labels = np.repeat(np.arange(6), 60)
+    rng = np.random.default_rng(0)
+    predicted = np.where(rng.random(360) < np.where(labels == 4, 0.55, 0.92), labels, (labels + 1) % 6)
+    site = np.array(["north", "south"])[np.arange(360) % 2]
+    found = conclude(one_hot(predicted, 6), labels, slices={"site": site})
+    recall = figure(found, "recall")
+    assert [recall.data["labels"][i] for i in recall.data["highlight"]] == ["c4"]
+    assert "Highlighted: 1 of 6" in recall.caption
+    assert figure(found, "slice-0").data["highlight"] == []
+    assert "None stands out" in figure(found, "slice-0").caption

@@ -53,6 +53,7 @@ class Activations(Probe):
     profiles: ClassVar[Mapping[str, Mapping[str, Json]]] = {
         "quick": {"layers": 2, "images": 2}, "standard": {}, "full": {"layers": 8, "images": 8},
     }  # fmt: skip
+    only_shown: ClassVar[frozenset[str]] = frozenset({"images"})
 
     layers: int = 4
     images: int = 4

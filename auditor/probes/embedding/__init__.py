@@ -82,6 +82,7 @@ class Embedding(Probe):
     profiles: ClassVar[Mapping[str, Mapping[str, Json]]] = {
         "quick": {"most": 2_000, "pixels": 1000}, "standard": {"most": 10_000}, "full": {},
     }  # fmt: skip
+    only_shown: ClassVar[frozenset[str]] = frozenset({"pixels"})
 
     most: int = 20_000
     """Images that are laid out; of more, a sample in proportion to the classes."""

@@ -61,6 +61,7 @@ class Neighbours(Probe):
     )
     reads_train: ClassVar[bool] = True
     profiles: ClassVar[Mapping[str, Mapping[str, Json]]] = {"quick": {"queries": 8}, "standard": {}, "full": {"queries": 16}}
+    only_shown: ClassVar[frozenset[str]] = frozenset({"queries", "neighbours"})
 
     queries: int = 12
     neighbours: int = 6

@@ -78,6 +78,7 @@ class Patches(Probe):
     profiles: ClassVar[Mapping[str, Mapping[str, Json] | None]] = {
         "quick": {"layers": 2, "units": 8}, "standard": {"layers": 4}, "full": {"layers": 8},
     }  # fmt: skip
+    only_shown: ClassVar[frozenset[str]] = frozenset({"units"})
 
     layers: int = 4
     top: int = 9

@@ -96,7 +96,7 @@ def gallery(sheet: Sheet, rows: Mapping[str, Array], evidence: Evidence) -> tupl
     ruled = bool(rows["rectifiers"][rows["unit"][:, 0] == layer.number].any())
     data: dict[str, Json] = {
         "columns": ["patches", "guided backprop"], "keys": [None, "guided_backprop" if ruled else None], "rows": lines,
-        "scale": scale, "pixelated": kind == "png",
+        "scale": scale, "pixelated": kind == "png", "layer": layer.name,
     }  # fmt: skip
     told = caption(sheet, rows)
     return Figure(f"layer-{layer.number}", "gallery", f"What fires {layer.name}", told, data), artifacts

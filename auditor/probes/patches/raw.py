@@ -19,7 +19,8 @@ def artifacts(sheet: Sheet, rows: Mapping[str, Array]) -> dict[str, Array]:
     as `table`,
     classes (C,k,2) the histogram of the unit's images: (class, images), most first; source-J (C,k,2) the same of the J-th column
     by name, as (value in the order of its names, images); guided (U,4) of the units shown: unit, what is drawn in full colour,
-    rectifiers up to the layer, and those intercepted.
+    rectifiers up to the layer, and those intercepted; some (S,) the images whose maxima are kept, peaks (S,C) these maxima in 256
+    steps between each unit's least and largest: for the comparison with the units of another model.
     """
     layer, name = sheet.layer, f"layer-{sheet.layer.number}"
     tops = layer.seen.tops
@@ -33,10 +34,18 @@ def artifacts(sheet: Sheet, rows: Mapping[str, Array]) -> dict[str, Array]:
         "units": table(sheet),
         "guided": np.column_stack([rows["unit"][own, 1], rows["limit"][own], rows["rectifiers"][own]]),
     }
+    if len(layer.seen.some) and np.isfinite(layer.seen.peaks).all():
+        out |= {"some": layer.seen.some.astype(np.int32), "peaks": stepped(layer.seen.peaks)}
     if layer.classes is not None:
         out["classes"] = histograms(layer, layer.classes.of)
     out |= {f"source-{j}": histograms(layer, by.source.of) for j, by in enumerate(sheet.sources)}
     return {f"{name}-{key}.npy": value for key, value in out.items()}
+
+
+def stepped(peaks: Array) -> Array:
+    """(S,C) uint8: each column from 0 at its least to 255 at its largest; a constant one is 0."""
+    low, wide = peaks.min(axis=0), np.ptp(peaks.astype(np.float64), axis=0)
+    return np.asarray(np.round(255 * (peaks - low) / np.where(wide > 0, wide, np.inf)), dtype=np.uint8)
 
 
 def histograms(layer: Layer, kinds: Array) -> Array:

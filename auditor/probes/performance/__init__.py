@@ -1,4 +1,4 @@
-"""Probe `performance`: how often the model is right, for whom it is wrong, and whether it knows."""
+"""Probe `performance`: how often the model is right, and for whom it is wrong."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from auditor.bounds import clopper_pearson, proportion, statistic
 from auditor.methods.confusion import Recalls, confusions, recalls
 from auditor.probe import Needs, Probe, Results
-from auditor.probes.performance.figures import confusion_figures, recall_figure, reliability_figures, slice_figures
+from auditor.probes.performance.figures import confusion_figures, recall_figure, slice_figures
 from auditor.probes.performance.labelled import Labelled, distinct, labelled
-from auditor.probes.performance.pictures import galleries
+from auditor.probes.performance.pictures import hardest
 from auditor.types import Array, Finding, Json, Measure, Value
 
 if TYPE_CHECKING:
@@ -29,35 +29,32 @@ FEW = 10
 
 @dataclass(frozen=True)
 class Performance(Probe):
-    """Asks: How often is the model right, for whom is it wrong, and does it know when it is?
+    """Asks: How often is the model right, and for whom is it wrong?
     Formula: top-k = share of labelled images whose label is among the k highest scores. Recall of a class = share of its images
-    that are predicted as it; macro recall = mean over the classes that have images, worst-class recall = the lowest. ECE = sum
-    over 15 equal bins of confidence of n_b / n |accuracy_b - mean confidence_b|.
-    Read: Look at the weakest classes before the mean. In the reliability diagram a curve under the diagonal is over-confident.
-    The confident mistakes are the images to look at first: they are either what the model does not understand, or wrong labels.
+    that are predicted as it; macro recall = mean over the classes that have images, worst-class recall = the lowest.
+    Read: Look at the weakest classes before the mean. The hardest images are either what the model does not understand, or
+    wrong labels. Whether it knows when it is wrong stands under calibration.
     Misleads: The figures hold for images like these, and labels count as the truth. The worst class of many is low by chance
-    alone: look at its n and interval. ECE depends on the bins, is never below 0, and is too high where there are few images.
+    alone: look at its n and interval.
     """
 
     title: ClassVar[str] = "Performance"
     cites: ClassVar[tuple[str, ...]] = (
         "Clopper, Pearson 1934, The use of confidence or fiducial limits illustrated in the case of the binomial",
-        "Naeini, Cooper, Hauskrecht 2015, Obtaining well calibrated probabilities using Bayesian binning",
-        "Guo et al. 2017, On calibration of modern neural networks",
     )
     measures: ClassVar[tuple[Measure, ...]] = (
         Measure("top1", "Accuracy", "share", "higher", "Share of labelled images whose highest score is their label's."),
         Measure("top5", "Top-5 accuracy", "share", "higher", "Share whose label is among the five highest scores."),
         Measure("macro_recall", "Macro recall", "share", "higher", "Mean recall of the classes that have images."),
         Measure("worst_class_recall", "Worst-class recall", "share", "higher", "Recall of the weakest class."),
-        Measure("ece", "Calibration error", "share", "lower", "Mean distance of confidence from accuracy, over 15 bins."),
         Measure("recall", "Recall", "share", "higher", "Share of a class's images that are predicted as it."),
     )
     needs: ClassVar[Needs] = Needs(scores=True, labels=True)
     profiles: ClassVar[Mapping[str, Mapping[str, Json]]] = {"quick": {"gallery": 8}, "standard": {}, "full": {"gallery": 24}}
+    only_shown: ClassVar[frozenset[str]] = frozenset({"gallery"})
 
     gallery: int = 16
-    """Pictures in each of the two galleries."""
+    """Pictures of the hardest images."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.gallery <= 64:
@@ -70,8 +67,8 @@ class Performance(Probe):
         by_class, pairs = recalls(seen.labels, seen.predicted), confusions(seen.labels, seen.predicted)
         values, columns = figures_of(evidence, seen, by_class, names)
         confused, artifacts = confusion_figures(seen, pairs, names)
-        shown, pictures = galleries(evidence, seen, names, self.gallery)
-        figures = (recall_figure(by_class, names), *confused, *reliability_figures(seen), *slice_figures(evidence, seen), *shown)
+        shown, pictures = hardest(evidence, seen, names, self.gallery)
+        figures = (recall_figure(by_class, names), *confused, *slice_figures(evidence, seen), *shown)
         told = notes(evidence, seen, by_class, pairs, names)
         return Finding("done", values=values, figures=figures, notes=told, artifacts=artifacts | pictures, columns=columns)
 
@@ -92,8 +89,6 @@ def figures_of(
     classes = {"label": np.asarray(predictions.labels, dtype=np.int64), "predicted": predictions.predicted}
     for name in ("macro_recall", "worst_class_recall"):
         values[name] = statistic(name, classes, unit="share", seed=evidence.seed)
-    correct = np.where(predictions.labelled, predictions.correct, np.nan).astype(np.float32)
-    values["ece"] = statistic("ece", {"confidence": predictions.confidence, "correct": correct}, unit="share", seed=evidence.seed)
     if len(by_class.classes) <= MOST_SCOPED:
         for number, right, count in zip(by_class.classes.tolist(), by_class.right.tolist(), by_class.n.tolist(), strict=True):
             values[f"recall.{names[number]}"] = proportion(right, count)
@@ -111,12 +106,6 @@ def notes(evidence: Evidence, seen: Labelled, by_class: Recalls, pairs: Array, n
             if count > 1
             else "No confusion of two classes occurs twice."
         )
-    confidence, right = float(seen.confidence.mean(dtype=np.float64)), float(seen.right.mean())
-    lean = "over-confident" if confidence > right else "under-confident"
-    gap = f"mean confidence {confidence:.1%}, right {right:.1%}"
-    low, high = clopper_pearson(int(seen.right.sum()), len(seen.right), 0.95)
-    shown = abs(confidence - right) >= 0.02 and not low <= confidence <= high
-    told.append(f"It is {lean}: {gap}." if shown else f"Its confidence is not shown to be off on the whole: {gap}.")
     if seen.outputs <= TOP:
         told.append(f"Top-5 accuracy is left out: with {seen.outputs} classes it says nothing.")
     unlabelled = len(evidence.dataset) - len(seen.labels)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from auditor.bounds import clopper_pearson
-from auditor.bounds.statistics import BINS
-from auditor.methods.calibration import reliability
 from auditor.methods.confusion import Recalls, matrix, most_confused
+from auditor.methods.standing import RATE, below_the_rest
+from auditor.methods.units import discoveries
 from auditor.probes.performance.labelled import Labelled
 from auditor.types import Array, Figure, Json
 
@@ -44,7 +44,22 @@ def recall_figure(by_class: Recalls, names: Sequence[str]) -> Figure:
     cut = f" The {len(order) - len(shown)} strongest of {len(order)} classes are left out." if len(order) > len(shown) else ""
     labels = [names[number] for number in by_class.classes[shown]]
     data = bars(labels, by_class.right[shown], by_class.n[shown], "class", "recall")
-    return Figure("recall", "bars", "Recall by class", f"Weakest first, with exact 90 % intervals.{cut}", data)
+    found = discoveries(below_the_rest(by_class.right, by_class.n), share=RATE)
+    data["highlight"] = np.flatnonzero(found[shown]).tolist()
+    caption = f"Weakest first, with exact 90 % intervals.{cut}{standing_out(int(found.sum()), len(order))}"
+    return Figure("recall", "bars", "Recall by class", caption, data)
+
+
+def standing_out(count: int, of: int) -> str:
+    """What is highlighted, or that nothing is."""
+    if of < 2:
+        return ""
+    if not count:
+        return " None stands out from the others beyond chance (Fisher's exact test, Benjamini and Hochberg at 5 %)."
+    return (
+        f" Highlighted: {count} of {of} whose share is lower than that of the other images beyond chance; one in twenty of those "
+        "named may be false (Fisher's exact test, Benjamini and Hochberg 1995). A list to look at: the gate has its own test."
+    )
 
 
 def confusion_figures(seen: Labelled, pairs: Array, names: Sequence[str]) -> tuple[tuple[Figure, ...], dict[str, Array]]:
@@ -80,30 +95,6 @@ def confusion_figures(seen: Labelled, pairs: Array, names: Sequence[str]) -> tup
     ), {"confusion.npy": counts.astype(np.float32)}
 
 
-def reliability_figures(seen: Labelled) -> tuple[Figure, ...]:
-    """The reliability diagram and confidence of right and wrong."""
-    bins = reliability(seen.confidence, seen.right)
-    low, high = interval(bins.right, bins.n)
-    model = {"name": "model", "x": bins.confidence.tolist(), "y": (bins.right / bins.n).tolist(), "low": low, "high": high}
-    series = [model, {"name": "confidence kept", "x": [0.0, 1.0], "y": [0.0, 1.0], "dashed": True}]
-    data = {"x_label": "confidence", "y_label": "share right", "series": series}
-    caption = (
-        f"{len(bins.n)} of {BINS} equal bins hold images, {', '.join(map(str, bins.n.tolist()))} from left to right. "
-        "Band: exact 90 % interval of each bin. Under the dashed line it is over-confident."
-    )
-    edges = np.linspace(0, 1, 21)
-    counts = [
-        {"name": name, "edges": edges.tolist(), "counts": np.histogram(seen.confidence[which], edges)[0].tolist()}
-        for name, which in (("right", seen.right), ("wrong", ~seen.right))
-    ]
-    told = f"{int(seen.right.sum())} right and {int((~seen.right).sum())} wrong images."
-    return (
-        Figure("reliability", "lines", "Reliability diagram", caption, data),
-        Figure("confidence", "histogram", "Confidence when right and when wrong", told,
-               {"x_label": "confidence", "y_label": "images", "series": counts}),
-    )  # fmt: skip
-
-
 def slice_figures(evidence: Evidence, seen: Labelled) -> tuple[Figure, ...]:
     """Accuracy by the values of each further column of the manifest, weakest first."""
     figures: list[Figure] = []
@@ -114,6 +105,9 @@ def slice_figures(evidence: Evidence, seen: Labelled) -> tuple[Figure, ...]:
         right = np.bincount(place, weights=seen.right, minlength=len(names)).astype(np.int64)
         order = np.lexsort((-n, right / n))
         data = bars([str(names[i]) or "(empty)" for i in order], right[order], n[order], column, "share right")
-        caption = f"Labelled images by `{column}`, weakest first, with exact 90 % intervals."
+        found = discoveries(below_the_rest(right, n), share=RATE)
+        data["highlight"] = np.flatnonzero(found[order]).tolist()
+        told = standing_out(int(found.sum()), len(names))
+        caption = f"Labelled images by `{column}`, weakest first, with exact 90 % intervals.{told}"
         figures.append(Figure(f"slice-{len(figures)}", "bars", f"Accuracy by {column}", caption, data))
     return tuple(figures[:MOST_COLUMNS])

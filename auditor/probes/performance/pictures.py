@@ -1,4 +1,4 @@
-"""The images that are hardest, and those it is wrong about with the highest confidence."""
+"""The images that are hardest."""
 
 from __future__ import annotations
 
@@ -19,32 +19,22 @@ SIDE, TILE = 224, 160
 """Pixels of a kept picture, and how wide it is shown."""
 
 
-def galleries(
-    evidence: Evidence, seen: Labelled, names: Sequence[str], count: int
-) -> tuple[tuple[Figure, ...], dict[str, Array]]:
-    """Both galleries, of at most `count` images each; an image in both is kept once."""
-    hardest = np.argsort(-seen.loss, kind="stable")[:count]
-    wrong = np.flatnonzero(~seen.right)
-    mistakes = wrong[np.argsort(-seen.confidence[wrong], kind="stable")][:count]
+def hardest(evidence: Evidence, seen: Labelled, names: Sequence[str], count: int) -> tuple[tuple[Figure, ...], dict[str, Array]]:
+    """The images with the highest losses, at most `count`."""
     artifacts: dict[str, Array] = {}
-    figures = []
-    for name, title, which, caption in (
-        ("hardest", "Hardest images", hardest, f"The highest losses of {len(seen.loss)} labelled images."),
-        ("mistakes", "Confident mistakes", mistakes, f"The highest confidences of {len(wrong)} wrong images."),
-    ):
-        rows: list[Json] = []
-        for at in which.tolist():
-            position = int(seen.positions[at])
-            picture = thumbnail(evidence.dataset.pixels([position])[0], SIDE)
-            file = f"image-{position}.{suffix(picture)}"
-            artifacts[file] = picture
-            rows.append(
-                {"label": evidence.dataset.samples[position].name, "sample": position, "cells": [cell(seen, at, file, names)]}
-            )
-        if rows:
-            data = {"columns": ["image"], "rows": rows, "tile": TILE, "scale": "as the model sees them"}
-            figures.append(Figure(name, "gallery", title, caption, data))
-    return tuple(figures), artifacts
+    rows: list[Json] = []
+    for at in np.argsort(-seen.loss, kind="stable")[:count].tolist():
+        position = int(seen.positions[at])
+        picture = thumbnail(evidence.dataset.pixels([position])[0], SIDE)
+        file = f"image-{position}.{suffix(picture)}"
+        artifacts[file] = picture
+        name = evidence.dataset.samples[position].name
+        rows.append({"label": name, "sample": position, "cells": [cell(seen, at, file, names)]})
+    if not rows:
+        return (), {}
+    data = {"columns": ["image"], "rows": rows, "tile": TILE, "scale": "as the model sees them"}
+    caption = f"The highest losses of {len(seen.loss)} labelled images."
+    return (Figure("hardest", "gallery", "Hardest images", caption, data),), artifacts
 
 
 def cell(seen: Labelled, at: int, file: str, names: Sequence[str]) -> dict[str, Json]:

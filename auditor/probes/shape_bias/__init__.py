@@ -47,6 +47,8 @@ class ShapeBias(Probe):
         Measure("agreeing_accuracy", "Right where cues agree", "share", "higher", "Share right of pictures with one category."),
     )
     needs: ClassVar[Needs] = Needs(scores=True)
+    only_shown: ClassVar[frozenset[str]] = frozenset({"cues", "categories"})
+    """Names of files alone: what they hold is named by `content`."""
 
     cues: str = ""
     """Folder of cue-conflict pictures, SHAPE/SHAPEn-TEXTUREm.jpg."""
