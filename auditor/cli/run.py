@@ -14,6 +14,7 @@ from auditor.budget import Budgeted, seconds_of, within
 from auditor.cli.plan import print_plan
 from auditor.cli.progress import Bars
 from auditor.config import Settings, load_config
+from auditor.config.moved import today_of
 from auditor.errors import ConfigError
 from auditor.job import Job
 from auditor.planning import Wish

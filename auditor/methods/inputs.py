@@ -57,15 +57,25 @@ def scores_of(model: nn.Module, images: Tensor, classes: Tensor) -> tuple[Tensor
             f"expected target classes within 0..{scores.shape[1] - 1}, got {int(classes.min())}..{int(classes.max())}: "
             "name a class of this model"
         )
+    return scores, own_of(scores, classes)
+
+
+def own_of(scores: Tensor, classes: Tensor) -> Tensor:
+    """(n,) those of (n,K) `scores` that `classes` (n,) ask for; S_a - S_b of (n,2)."""
     if classes.ndim == 2:
         pair = scores.gather(1, classes)
-        return scores, pair[:, 0] - pair[:, 1]
-    return scores, scores.gather(1, classes[:, None])[:, 0]
+        return pair[:, 0] - pair[:, 1]
+    return scores.gather(1, classes[:, None])[:, 0]
 
 
 def judged(model: nn.Module, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     """(n,) score and probability of each image's class; of a contrast (n,2), S_a - S_b and p_a / (p_a + p_b)."""
-    scores, own = scores_of(model, images, classes)
+    return judged_scores(scores_of(model, images, classes)[0], classes)
+
+
+def judged_scores(scores: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """`judged` of (n,K) scores."""
+    own = own_of(scores, classes)
     if classes.ndim == 2:
         return own, torch.sigmoid(own)
     return own, torch.softmax(scores, 1).gather(1, classes[:, None])[:, 0]

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from auditor.errors import UsageError
-from auditor.methods.inputs import TargetClass, checked, judged
+from auditor.methods.incremental import Work, scores_of_windows
+from auditor.methods.incremental.windows import read
+from auditor.methods.inputs import TargetClass, checked, judged, judged_scores, repeated
 from auditor.ops.batching import images_at_once
 
 Size = int | tuple[int, int]
@@ -103,28 +106,90 @@ def occlusion(
     `model` gives (N,K) pre-softmax scores; `target` is a class, (N,) classes, or a pair of these (the drop of S_a - S_b);
     `window` and `stride` are in pixels; `fill` is in the units of `inputs` (0 is the mean pixel of normalised ones): a number,
     (C,), (C,H,W) or (N,C,H,W). At most `batch` images (by their size, where None) go through the model at once, so memory does
-    not grow with the number of windows. A window that changes nothing has the drop 0, exactly. Raises UsageError for windows
-    that do not fit.
+    not grow with the number of windows. Where it saves work, only what a window can change is computed (methods/incremental):
+    the same values but for the last bits. A window that changes nothing has the drop 0, exactly. Raises UsageError for
+    windows that do not fit.
     """
     images, classes = checked(inputs, target)
     cover = filling(fill, images)
     shape = (images.shape[2], images.shape[3])
     rows, columns = boxes(shape, window, stride)
-    places = [(n, *row, *column) for n in range(len(images)) for row in rows for column in columns]
     size = batch or images_at_once(images.shape[1:], images.device)
     with torch.no_grad():
         base = [judged(model, images[i : i + size], classes[i : i + size]) for i in range(0, len(images), size)]
         if not base:
             raise UsageError("expected at least one image to occlude, got none")
         score, probability = (torch.cat(part) for part in zip(*base, strict=True))
-        parts = [
-            covered_batch(model, images, classes, cover, places[i : i + size], (score, probability))
-            for i in range(0, len(places), size)
-        ]
+        parts = covered_scores(model, images, classes, cover, (rows, columns), (score, probability), size)
     found = [torch.cat(part).reshape(len(images), len(rows), len(columns)) for part in zip(*parts, strict=True)]
     drops = score[:, None, None] - found[0]
     maps = [spread(grid, shape, window, stride) for grid in (drops, found[1])]
     return Occluded(score, probability, drops, found[1], *maps)
+
+
+Pair = tuple[Tensor, Tensor]
+"""Score and probability."""
+
+
+def covered_scores(
+    model: nn.Module,
+    images: Tensor,
+    classes: Tensor,
+    cover: Tensor,
+    grid: tuple[list[tuple[int, int]], list[tuple[int, int]]],
+    base: Pair,
+    size: int,
+) -> list[Pair]:
+    """Score and probability for each image with each window of the grid covered, in batches in that order.
+
+    Whether only what changes is recomputed is decided by the work that the first batch saved: never by the clock.
+    """
+    parts: list[Pair] = []
+    incremental = True
+    for n in range(len(images)):
+        places = [(n, *row, *column) for row in grid[0] for column in grid[1]]
+        work = Work()
+        image = images[n : n + 1].contiguous(memory_format=torch.channels_last)
+        for i in range(0, len(places), size):
+            given = places[i : i + size]
+            found = None
+            if incremental:
+                try:
+                    found = covered_windows(model, image, classes, cover, given, base, work)
+                except Exception:  # noqa: BLE001 - whatever a model does with a tensor of this kind, whole images go through it
+                    found = None
+                incremental = found is not None and work.gain >= LEAST_GAIN
+            parts.append(found or covered_batch(model, images, classes, cover, given, base))
+    return parts
+
+
+LEAST_GAIN = 1.3
+"""Less than that is lost again in laying and reading windows."""
+
+
+def covered_windows(
+    model: nn.Module,
+    image: Tensor,
+    classes: Tensor,
+    cover: Tensor,
+    places: list[tuple[int, int, int, int, int]],
+    base: Pair,
+    work: Work,
+) -> Pair:
+    """What `covered_batch` gives for windows of one image (1,C,H,W), by recomputing what they can change."""
+    n = places[0][0]
+    sides = [max(place[2 * axis + 2] - place[2 * axis + 1] for place in places) for axis in range(2)]
+    # windows are cut off at the border: there they are shifted in, and show the image where they cover nothing
+    starts = [np.array([min(p[2 * a + 1], image.shape[2 + a] - sides[a]) for p in places]) for a in range(2)]
+    before = read(image, (starts[0], starts[1]), (sides[0], sides[1]))
+    windows = before.clone()
+    for i, (_, top, bottom, left, right) in enumerate(places):
+        y, x = top - int(starts[0][i]), left - int(starts[1][i])
+        windows[i, :, y : y + bottom - top, x : x + right - left] = cover[n, :, top:bottom, left:right]
+    same = (windows == before).flatten(1).all(1)
+    scores = scores_of_windows(model, work, image, windows, (starts[0], starts[1]))
+    own, probability = judged_scores(scores, repeated(classes[n], len(places)))
+    return torch.where(same, base[0][n], own), torch.where(same, base[1][n], probability)
 
 
 def covered_batch(
