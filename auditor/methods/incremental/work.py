@@ -55,4 +55,4 @@ class Work:
 
 
 MOVE = 16
-"""Multiplications that take as long as copying one number: measured on CPUs."""
+"""Multiplications taken to cost as much as copying one number: an assumption, not measured yet."""
