@@ -118,8 +118,11 @@ def ladder(probe: Probe, quick: Probe | None) -> list[Probe]:
     if quick is None or type(quick) is not type(probe):
         return []
     given, least = probe.parameters(), quick.parameters()
-    both = {name: (value, least[name]) for name, value in given.items() if type(value) is int and type(least[name]) is int}
-    half = {name: (a + b) // 2 for name, (a, b) in both.items() if isinstance(a, int) and isinstance(b, int) and b < a}
+    half = {
+        name: (value + low) // 2
+        for name, value in given.items()
+        if type(value) is int and type(low := least[name]) is int and low < value
+    }
     found = []
     with contextlib.suppress(ValueError):  # half-way between two settings that fit need not fit: the next step does
         found.append(replace(probe, **half))

@@ -11,8 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
 
 from auditor import api, budget
 from auditor.budget import cut, ladder, seconds_of, told
@@ -21,12 +19,10 @@ from auditor.estimate import Rates
 from auditor.fold import Cost
 from auditor.job import Job
 from auditor.plan import Plan
-from auditor.preprocess import Geometry, Preprocess
 from auditor.probe import Probe
 from auditor.probes import configured
 from auditor.types import Finding
-
-PREPROCESS = Preprocess(Geometry("RGB", (16, 16), None, "nearest"), (0.5,) * 3, (0.25,) * 3)
+from tests.small import PREPROCESS, images, net
 
 
 @pytest.mark.parametrize(
@@ -116,24 +112,10 @@ def test_a_step_that_the_probe_refuses_is_skipped() -> None:
     assert told({"images": 32, "name": "a"}, {"images": 8, "name": "a"}) == "images 8 instead of 32"
 
 
-class Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 6, 3, padding=1)
-        self.fc = nn.Linear(6, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.conv(x).relu().mean((2, 3)))
-
-
 def audited(tmp_path: Path, out: str, **given: Any) -> api.Audit:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = Net()
-    images = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), dtype=np.uint8)
     config = {"gate": {"rules": [{"measure": "performance.top1", "at_least": 0.0}]}}
     return api.run(
-        net, (images, np.arange(30) % 3), preprocess=PREPROCESS, out=tmp_path / out, work=tmp_path / "work", device="cpu",
+        net(), (images(), np.arange(30) % 3), preprocess=PREPROCESS, out=tmp_path / out, work=tmp_path / "work", device="cpu",
         config=config, **given,
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from auditor import api, gather
 from auditor.dataset import open_dataset
@@ -21,34 +21,15 @@ from auditor.gather import Deadline, collect
 from auditor.job import Job
 from auditor.lesson import Lesson
 from auditor.plan import Plan
-from auditor.preprocess import Geometry, Preprocess
 from auditor.probe import Probe, Results
 from auditor.target.load import load_target
 from auditor.types import Finding
-
-PREPROCESS = Preprocess(Geometry("RGB", (16, 16), None, "nearest"), (0.5,) * 3, (0.25,) * 3)
-
-
-class Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 6, 3, padding=1)
-        self.fc = nn.Linear(6, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.conv(x).relu().mean((2, 3)))
-
-
-def net() -> Net:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return Net()
+from tests.small import PREPROCESS, images, net
 
 
 def job(tmp_path: Path, *probes: Any, count: int = 30) -> Job:
     target = load_target(net(), preprocess=PREPROCESS, device="cpu")
-    images = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
-    data = open_dataset((images, None), preprocess=PREPROCESS, outputs=3, work=tmp_path)
+    data = open_dataset((images(count), None), preprocess=PREPROCESS, outputs=3, work=tmp_path)
     plan = Plan("quick", {probe.id(): {} for probe in probes}, batch=8, shard=16, threads=1, device="cpu")
     return Job(target, data, list(probes), plan, "x")
 
@@ -173,9 +154,14 @@ def test_what_the_clock_measured_stands_in_run_json_and_on_the_page_alone(tmp_pa
         def conclude(self, *_: Any) -> Finding:
             return Finding("done", timings={"speed-up by the clock": 123.25})
 
-    images = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), dtype=np.uint8)
     audit = api.run(
-        net(), (images, None), preprocess=PREPROCESS, probes=[stub("a", Clocked)], out=tmp_path / "x", device="cpu", work=tmp_path
+        net(),
+        (images(), None),
+        preprocess=PREPROCESS,
+        probes=[stub("a", Clocked)],
+        out=tmp_path / "x",
+        device="cpu",
+        work=tmp_path,
     )
     assert json.loads((audit.path / "run.json").read_text())["timings"] == {"a": {"speed-up by the clock": 123.25}}
     assert "123.25" not in (audit.path / "audit.json").read_text()

@@ -15,31 +15,10 @@ from torch import Tensor, nn
 from auditor import api
 from auditor.errors import ConfigError
 from auditor.job import in_order
-from auditor.preprocess import Geometry, Opaque, Preprocess
+from auditor.preprocess import Opaque
 from auditor.probe import Probe
 from auditor.types import Finding
-
-PREPROCESS = Preprocess(Geometry("RGB", (16, 16), None, "nearest"), (0.5,) * 3, (0.25,) * 3)
-
-
-class Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 6, 3, padding=1)
-        self.fc = nn.Linear(6, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.conv(x).relu().mean((2, 3)))
-
-
-def net() -> Net:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return Net()
-
-
-def images(n: int = 30) -> Any:
-    return np.random.default_rng(0).integers(0, 256, (n, 16, 16, 3), dtype=np.uint8)
+from tests.small import PREPROCESS, images, net
 
 
 def audited(tmp_path: Path, labels: Any = None, *, preprocess: Any = PREPROCESS, **options: Any) -> api.Audit:

@@ -131,7 +131,8 @@ def run(
     force: Annotated[bool, typer.Option(help="replace an audit of other inputs in --out")] = False,
 ) -> None:
     """Audit a model: plan, collect, judge, render."""
-    from auditor.cli.run import Request, run_request
+    from auditor.cli.request import Request
+    from auditor.cli.run import run_request
 
     raise typer.Exit(run_request(Request(**locals_of(locals())), force=force))
 
@@ -165,7 +166,8 @@ def plan(
     save: Annotated[Path | None, typer.Option(help="write the plan to this file, for `run --plan`")] = None,
 ) -> None:
     """Print what `run` would do and cost, and stop."""
-    from auditor.cli.run import Request, plan_request
+    from auditor.cli.request import Request
+    from auditor.cli.run import plan_request
 
     raise typer.Exit(plan_request(Request(**locals_of(locals()))))
 
@@ -338,7 +340,7 @@ def style(
     force: Annotated[bool, typer.Option(help="replace an existing picture")] = False,
 ) -> None:
     """Put a picture into the style of others, as the model sees both."""
-    from auditor.cli.run import Request
+    from auditor.cli.request import Request
     from auditor.cli.style import Wanted, run_style
 
     wanted = Wanted(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from auditor import api
-from auditor.cli.run import Request, run_request
+from auditor.cli.request import Request
+from auditor.cli.run import run_request
 from auditor.config import load_config
 from auditor.demo import data
 from auditor.errors import ConfigError

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from auditor import api
 from auditor.cli.progress import Bars
-from auditor.cli.run import Request, given_preprocess, model_args, numbers
+from auditor.cli.request import Request, given_preprocess, model_args, numbers
 from auditor.dataset.decode import Depth16, Limits, Refused, decode
 from auditor.errors import ConfigError, DataError
 from auditor.methods.gram import phi_of

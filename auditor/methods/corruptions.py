@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from auditor.methods.inputs import seed_of
 from auditor.methods.jpeg import jpeg as coded
+from auditor.ops.blur import gaussian_blur as blurred
 
 SEVERITIES = (1, 2, 3, 4, 5)
 LARGE, SMALL = 224, 32
@@ -71,13 +72,6 @@ def offsets(reach: int, like: Tensor) -> tuple[Tensor, Tensor]:
     return line[:, None], line[None, :]
 
 
-def gaussian(images: Tensor, sigma: float) -> Tensor:
-    """Blurred by a Gaussian."""
-    y, x = offsets(max(1, math.ceil(3 * sigma)), images)
-    kernel = torch.exp(-(x**2 + y**2) / (2 * sigma**2))
-    return filtered(images, kernel / kernel.sum())
-
-
 def gaussian_noise(images: Tensor, draw: Draw, amount: float) -> Tensor:
     """Normal noise of a standard deviation."""
     return images + amount * draw.field("gaussian", *images.shape[1:], normal=True)
@@ -101,7 +95,7 @@ def speckle_noise(images: Tensor, draw: Draw, amount: float) -> Tensor:
 
 def gaussian_blur(images: Tensor, _draw: Draw, pixels: float) -> Tensor:
     """A Gaussian of a standard deviation."""
-    return gaussian(images, max(0.2, pixels))
+    return blurred(images, max(0.2, pixels))
 
 
 def defocus_blur(images: Tensor, _draw: Draw, pixels: float) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from auditor.bounds import clopper_pearson, proportion, statistic
 from auditor.bounds.statistics import BINS
-from auditor.methods.calibration import crossed, reliability, softened, temperature
+from auditor.evidence.gallery import judged_images
+from auditor.evidence.labelled import Labelled, distinct, labelled
+from auditor.methods.calibration import Temperature, crossed, reliability, softened, temperature
 from auditor.methods.standing import RATE, confidence_off
 from auditor.methods.units import discoveries
-from auditor.ops.thumbnail import suffix, thumbnail
+from auditor.ops.columns import spread_out
 from auditor.probe import Needs, Probe, Results
 from auditor.types import Array, Figure, Finding, Json, Measure, Value
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 SURE = 0.9
 """Confidence from which a mistake is a confident one."""
 MOST_BARS, FEW = 30, 10
-SIDE, TILE = 224, 160
 
 
 @dataclass(frozen=True)
@@ -66,55 +67,51 @@ class Calibration(Probe):
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Arithmetic on the predictions."""
-        seen = evidence.predictions
-        assert seen is not None, "needs.scores holds"
-        at = np.flatnonzero(seen.labelled)
-        scores, labels, right = seen.scores[at], seen.labels[at], seen.correct[at]
-        if np.isnan(scores).any() or (scores == np.inf).any():
-            raise ValueError("expected finite scores, got NaN or +infinity on a labelled image")
-        best = temperature(scores, labels)
-        half = np.array([halved(evidence.dataset.samples[p].key, evidence.seed) for p in at], dtype=bool)
-        after, logs = softened(scores, crossed(scores, labels, half)[:, None])
-        before = seen.confidence[at].astype(np.float64)
-        total = len(evidence.dataset)
-        columns = {
-            "calibration.mended": column(after, at, total),
-            "calibration.over_confidence": column(before - right, at, total),
-            "calibration.confident_errors": column(~right & (before >= SURE), at, total),
-        }
-        correct = column(right, at, total).astype(np.float32)
-        flags = () if best.inside else ("void: the best temperature lies beyond the range, or no image bounds it",)
-        values = {
-            "ece": statistic("ece", {"confidence": seen.confidence, "correct": correct}, unit="share", seed=evidence.seed),
-            "ece_after": statistic(
-                "ece", {"calibration.mended": columns["calibration.mended"], "correct": correct}, unit="share", seed=evidence.seed
-            ),
-            "over_confidence": statistic(
-                "mean", {"calibration.over_confidence": columns["calibration.over_confidence"]}, unit="share", seed=evidence.seed
-            ),
-            "confident_errors": proportion(
-                int((~right & (before >= SURE)).sum()), len(at), columns=("calibration.confident_errors",)
-            ),
-            "temperature": Value(best.value, "statistic", "", n=len(at), low=best.low, high=best.high, flags=flags),
-        }
-        errors, artifacts = gallery(evidence, at[~right], before[~right], self.gallery)
-        figures = (diagram(before, after, right), histogram(before, right), *by_class(evidence, at, before), *errors)
-        losses = (float(seen.loss[at].mean(dtype=np.float64)), float(-logs[np.arange(len(at)), labels].mean()))
-        return Finding(
-            "done", values=values, figures=figures, notes=notes(values, losses), artifacts=artifacts, columns=columns
+        seen = labelled(evidence)
+        names = distinct(evidence.names)
+        best = temperature(seen.scores, seen.labels)
+        half = np.array([halved(evidence.dataset.samples[p].key, evidence.seed) for p in seen.positions], dtype=bool)
+        after, logs = softened(seen.scores, crossed(seen.scores, seen.labels, half)[:, None])
+        values, columns = values_of(evidence, seen, best, after)
+        wrong = np.flatnonzero(~seen.right)
+        errors, artifacts = judged_images(
+            evidence, seen, wrong[np.argsort(-seen.confidence[wrong], kind="stable")][: self.gallery],
+            named=("mistakes", "Confident errors"), caption=f"The highest confidences of {len(wrong)} wrong images.", names=names,
         )  # fmt: skip
+        figures = (diagram(seen.confidence, after, seen.right), histogram(seen.confidence, seen.right), *by_class(seen, names))
+        own = logs[np.arange(len(logs)), seen.labels]
+        losses = (float(seen.loss.mean(dtype=np.float64)), float(-own.mean()))
+        return Finding(
+            "done", values=values, figures=(*figures, *errors), notes=notes(values, losses), artifacts=artifacts, columns=columns
+        )
+
+
+def values_of(evidence: Evidence, seen: Labelled, best: Temperature, after: Array) -> tuple[dict[str, Value], dict[str, Array]]:
+    """The figures, and the columns behind them; `after` (n,): confidence under the temperature of the other half."""
+    predictions = evidence.predictions
+    assert predictions is not None, "needs.scores holds"
+    sure = ~seen.right & (seen.confidence >= SURE)
+    rows = {"mended": after, "over_confidence": seen.confidence.astype(np.float64) - seen.right, "confident_errors": sure}
+    total = len(evidence.dataset)
+    columns = {f"calibration.{name}": spread_out(row, seen.positions, total) for name, row in rows.items()}
+    correct = spread_out(seen.right, seen.positions, total).astype(np.float32)
+
+    def found(name: str, behind: Mapping[str, Array]) -> Value:
+        return statistic(name, behind, unit="share", seed=evidence.seed)
+
+    flags = () if best.inside else ("void: the best temperature lies beyond the range, or no image bounds it",)
+    return {
+        "ece": found("ece", {"confidence": predictions.confidence, "correct": correct}),
+        "ece_after": found("ece", {"calibration.mended": columns["calibration.mended"], "correct": correct}),
+        "over_confidence": found("mean", {"calibration.over_confidence": columns["calibration.over_confidence"]}),
+        "confident_errors": proportion(int(sure.sum()), len(seen.right), columns=("calibration.confident_errors",)),
+        "temperature": Value(best.value, "statistic", "", n=len(seen.right), low=best.low, high=best.high, flags=flags),
+    }, columns
 
 
 def halved(key: str, seed: int) -> bool:
     """Which half an image belongs to, by its key alone."""
     return bool(hashlib.sha256(f"{seed}:calibration:{key}".encode()).digest()[0] & 1)
-
-
-def column(rows: Array, at: Array, total: int) -> Array:
-    """(N,) with NaN where there is no label."""
-    whole = np.full(total, np.nan)
-    whole[at] = rows
-    return whole
 
 
 def notes(values: Mapping[str, Value], losses: tuple[float, float]) -> tuple[str, ...]:
@@ -170,22 +167,20 @@ def histogram(confidence: Array, right: Array) -> Figure:
     return Figure("confidence", "histogram", "Confidence when right and when wrong", told, data)
 
 
-def by_class(evidence: Evidence, at: Array, confidence: Array) -> tuple[Figure, ...]:
+def by_class(seen: Labelled, names: Sequence[str]) -> tuple[Figure, ...]:
     """Mean confidence minus share right, by predicted class, the most over-confident first."""
-    seen = evidence.predictions
-    assert seen is not None, "needs.scores holds"
-    classes, place, n = np.unique(seen.predicted[at], return_inverse=True, return_counts=True)
+    classes, place, n = np.unique(seen.predicted, return_inverse=True, return_counts=True)
     held = np.flatnonzero(n >= FEW)
     if len(held) < 2:
         return ()
-    sure = np.bincount(place, weights=confidence) / n
-    k = np.bincount(place, weights=seen.correct[at]).astype(int)
+    sure = np.bincount(place, weights=seen.confidence) / n
+    k = np.bincount(place, weights=seen.right).astype(int)
     off = np.zeros(len(classes), dtype=bool)
-    off[held] = discoveries(confidence_off(confidence, seen.correct[at], place, len(classes))[held], share=RATE)
+    off[held] = discoveries(confidence_off(seen.confidence.astype(np.float64), seen.right, place, len(classes))[held], share=RATE)
     order = held[np.argsort(-(sure - k / n)[held], kind="stable")][:MOST_BARS]
     ends = [clopper_pearson(int(k[i]), int(n[i]), 0.95) for i in order]
     data = {
-        "labels": [evidence.names[int(classes[i])] for i in order],
+        "labels": [names[int(classes[i])] for i in order],
         "values": [float(sure[i] - k[i] / n[i]) for i in order],
         "low": [float(sure[i] - high) for i, (_, high) in zip(order, ends, strict=True)],
         "high": [float(sure[i] - low) for i, (low, _) in zip(order, ends, strict=True)],
@@ -201,24 +196,3 @@ def by_class(evidence: Evidence, at: Array, confidence: Array) -> tuple[Figure, 
     cut = f" {len(order)} of {len(classes)} classes: those with at least {FEW} images, {MOST_BARS} at most."
     caption = f"Above 0 the model is too sure when it says this class. Exact 90 % intervals of the share right.{cut}{told}"
     return (Figure("classes", "bars", "Over-confidence by predicted class", caption, data),)
-
-
-def gallery(evidence: Evidence, wrong: Array, confidence: Array, count: int) -> tuple[tuple[Figure, ...], dict[str, Array]]:
-    """The mistakes with the highest confidence."""
-    seen = evidence.predictions
-    assert seen is not None, "needs.scores holds"
-    artifacts: dict[str, Array] = {}
-    rows: list[Json] = []
-    for i in np.argsort(-confidence, kind="stable")[:count]:
-        p = int(wrong[i])
-        picture = thumbnail(evidence.dataset.pixels([p])[0], SIDE)
-        file = f"image-{p}.{suffix(picture)}"
-        artifacts[file] = picture
-        said = f"{evidence.names[int(seen.predicted[p])]} {confidence[i]:.0%}, not {evidence.names[int(seen.labels[p])]}"
-        cells = [{"file": file, "label": said, "note": f"loss {seen.loss[p]:.2f}"}]
-        rows.append({"label": evidence.dataset.samples[p].name, "sample": p, "cells": cells})
-    if not rows:
-        return (), {}
-    data = {"columns": ["image"], "rows": rows, "tile": TILE, "scale": "as the model sees them"}
-    caption = f"The highest confidences of {len(wrong)} wrong images."
-    return (Figure("mistakes", "gallery", "Confident errors", caption, data),), artifacts

@@ -18,6 +18,7 @@ from auditor.methods.deepdream import SCALE, deepdream, sides
 from auditor.methods.inputs import seed_of
 from auditor.methods.unit import as_pixels, unit_images
 from auditor.ops.colour import is_small, thinned, three
+from auditor.ops.columns import spread_out
 from auditor.probe import Needs, Probe, Results
 from auditor.types import Array, Figure, Finding, Json, Measure, Value
 
@@ -100,8 +101,7 @@ class Deepdream(Probe):
                 mine = (rows["layer"] == number) & (rows["start"] != NOISE)
                 if not mine.any():
                     continue
-                column = np.full(len(evidence.dataset), np.nan)
-                column[rows["start"][mine]] = rows["drift"][mine]
+                column = spread_out(rows["drift"][mine], rows["start"][mine], len(evidence.dataset))
                 columns[f"deepdream.drift.{layer}"] = column
                 values[f"drift.{layer}"] = statistic(
                     "mean", {f"deepdream.drift.{layer}": column}, unit="share", seed=evidence.seed

@@ -17,6 +17,7 @@ from auditor.methods.inputs import wanted_of
 from auditor.methods.randomisation import LINE, in_words, randomise, spearman, top_count, weighted_layers
 from auditor.methods.saliency import gradient
 from auditor.ops.colour import is_small, rows_shown, signed, thinned, three
+from auditor.ops.columns import spread_out
 from auditor.probe import Needs, Probe, Results
 from auditor.types import Array, Figure, Finding, Json, Measure
 
@@ -100,8 +101,7 @@ class GuidedBackprop(Probe):
             return Finding("not_applicable", "no rectifying operation is in the forward: the rules are the plain gradient")
         columns: dict[str, Array] = {}
         for name, row in zip(LIKENESS, ("likeness", "plain"), strict=True):
-            columns[name] = np.full(len(evidence.dataset), np.nan)
-            columns[name][found.positions] = rows[row]
+            columns[name] = spread_out(rows[row], found.positions, len(evidence.dataset))
         values = {
             "rectifiers_total": exact(float(total), "rectifiers"),
             "rectifiers_intercepted": exact(float(reached), "rectifiers"),

@@ -18,6 +18,7 @@ from auditor.methods.deletion import area, cell_order, deletion, hidden_counts
 from auditor.methods.inputs import seed_of, wanted_of
 from auditor.methods.occlusion import boxes, occlusion, spread
 from auditor.ops.colour import diverging, is_small, overlay, rows_shown, sequential, thinned, three
+from auditor.ops.columns import spread_out
 from auditor.probe import Needs, Probe, Results
 from auditor.types import Array, Figure, Finding, Json, Measure, Value
 
@@ -131,9 +132,8 @@ class Occlusion(Probe):
         """deletion_auc and its control, with the columns behind them."""
         columns = {}
         for measure, curve in (("deletion_auc", "curve"), ("deletion_auc_random", "random_curve")):
-            column = np.full(len(evidence.dataset), np.nan)
-            column[chosen] = area(rows[curve], rows["hidden"][0])
-            columns[f"occlusion.{measure}"] = column
+            auc = area(rows[curve], rows["hidden"][0])
+            columns[f"occlusion.{measure}"] = spread_out(auc, chosen, len(evidence.dataset))
         values = {
             name.partition(".")[2]: bounds.statistic("mean", {name: column}, unit="probability", seed=evidence.seed)
             for name, column in columns.items()

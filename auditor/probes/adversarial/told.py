@@ -10,6 +10,7 @@ from auditor.bounds import clopper_pearson, proportion, statistic
 from auditor.fold import State
 from auditor.methods.attacks.worst import ATTACKS, STANDS, UNCHANGED
 from auditor.methods.masking import RANDOM, beaten, flags, weaker
+from auditor.ops.columns import spread_out
 from auditor.probes.adversarial.attacks import SIGNS, TESTED, Plan
 from auditor.types import Array, Figure, Finding, Json, Value
 
@@ -105,13 +106,14 @@ def voids(rows: State, seen: Swept, plan: Plan, *, random: bool) -> tuple[str, .
 
 def columns_of(rows: State, seen: Swept, plan: Plan, samples: int) -> dict[str, Array]:
     """Per image: whether it stays right at the stated epsilon, the smallest epsilon that fells it, and how far it falls in L2."""
-    robust, smallest, far = (np.full(samples, np.nan) for _ in range(3))
     at = plan.epsilons.index(plan.epsilon)
-    robust[seen.positions] = ~seen.worst[:, at]
-    smallest[seen.positions] = np.where(seen.worst[:, -1], np.asarray(plan.epsilons)[seen.worst.argmax(1)], np.inf)
+    smallest = np.where(seen.worst[:, -1], np.asarray(plan.epsilons)[seen.worst.argmax(1)], np.inf)
     looked = (rows["position"] >= 0) & (rows["kind"] == TESTED)[:, None]
-    far[rows["position"][looked]] = rows["distance"][looked]
-    columns = {"adversarial.robust": robust, "adversarial.smallest_epsilon": smallest}
+    far = spread_out(rows["distance"][looked], rows["position"][looked], samples)
+    columns = {
+        "adversarial.robust": spread_out(~seen.worst[:, at], seen.positions, samples),
+        "adversarial.smallest_epsilon": spread_out(smallest, seen.positions, samples),
+    }
     return columns | ({"adversarial.distance": far} if np.isfinite(far).any() else {})
 
 

@@ -15,6 +15,7 @@ from auditor.fold import Cost, Item, State, Study
 from auditor.methods.corruptions import KINDS, SEVERITIES, corrupt, of_images
 from auditor.methods.unit import unit_images
 from auditor.ops.batching import images_at_once
+from auditor.ops.columns import spread_out
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.corruptions.figures import figures_of, notes
 from auditor.probes.corruptions.pictures import kinds_gallery, lost_gallery
@@ -135,15 +136,10 @@ def work(
 
 def columns_of(seen: Seen, total: int) -> dict[str, Array]:
     """(N,) columns, NaN where an image was not looked at."""
-
-    def spread(rows: Array) -> Array:
-        column = np.full(total, np.nan)
-        column[seen.positions] = rows
-        return column
-
     share = seen.right.mean((1, 2))
-    columns = {f"{OWN}.mean_corruption_accuracy": spread(share), f"{OWN}.corruption_drop": spread(seen.clean - share)}
-    return columns | {f"{OWN}.accuracy.{kind}": spread(seen.right[:, k].mean(1)) for k, kind in enumerate(seen.kinds)}
+    found = {f"{OWN}.mean_corruption_accuracy": share, f"{OWN}.corruption_drop": seen.clean - share}
+    found |= {f"{OWN}.accuracy.{kind}": seen.right[:, k].mean(1) for k, kind in enumerate(seen.kinds)}
+    return {name: spread_out(rows, seen.positions, total) for name, rows in found.items()}
 
 
 def values_of(seen: Seen, columns: Mapping[str, Array], seed: int) -> dict[str, Value]:

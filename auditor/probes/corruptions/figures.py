@@ -139,7 +139,7 @@ def notes(seen: Seen, values: Mapping[str, Value]) -> tuple[str, ...]:
     worst, mildest = (f"{words(seen.kinds[k])} ({values[f'accuracy.{seen.kinds[k]}'].value:.1%})" for k in (order[0], order[-1]))
     said = [
         f"Of {seen.n} images {clean} are right unchanged ({clean / seen.n:.1%}), {mean.value:.1%} on average under "
-        f"{len(seen.kinds)} corruptions: {drop.value:.1%} points lost{between(drop)}.".replace("% points", " points"),
+        f"{len(seen.kinds)} corruptions: {100 * (drop.value or 0.0):.1f} points lost{between(drop)}.",
         f"The worst is {worst}, the mildest {mildest}.",
     ]
     last = seen.right[:, :, -1].mean()

@@ -12,11 +12,12 @@ from auditor.bounds import proportion, statistic
 from auditor.methods.layout import lowered
 from auditor.methods.trustworthiness import NEIGHBOURS, most_neighbours, shared, trustworthiness
 from auditor.methods.votes import class_sizes, has_company, vote
+from auditor.ops.columns import spread_out
 from auditor.ops.neighbours import knn
 from auditor.probe import Probe, Results
 from auditor.probes.embedding.figures import compared, scatter, variance
 from auditor.probes.embedding.pictures import Pictured, pictured
-from auditor.probes.embedding.sample import MAPS, Sample, chosen, layouts, spread_out
+from auditor.probes.embedding.sample import MAPS, Sample, chosen, layouts
 from auditor.types import Array, Finding, Json, Measure, Value
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from auditor.bounds import statistic
 from auditor.methods import grids
 from auditor.methods.image_map import SIDE, arranged, corners, image_map, places
 from auditor.ops.colour import reduced, sequential
+from auditor.ops.columns import spread_out
 from auditor.ops.thumbnail import thumbnail
-from auditor.probes.embedding.sample import GRIDS, MAPS, Sample, spread_out
+from auditor.probes.embedding.sample import GRIDS, MAPS, Sample
 from auditor.types import Array, Figure, Finding, Json, Value
 
 if TYPE_CHECKING:

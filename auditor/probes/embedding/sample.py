@@ -54,10 +54,3 @@ def layouts(sample: Sample, *, perplexity: float, neighbours: int, seed: int) ->
     laid = {"tsne": tsne(*near, plane, perplexity=perplexity)}
     laid["umap"] = umap(*near, plane, neighbours=neighbours, seed=seed)
     return {**laid, "pca": flat}
-
-
-def spread_out(values: Array, positions: Array, count: int) -> Array:
-    """(N,) float64: `values` at `positions`, NaN elsewhere."""
-    column = np.full(count, np.nan)
-    column[positions] = values
-    return column

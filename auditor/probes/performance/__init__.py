@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from auditor.bounds import clopper_pearson, proportion, statistic
+from auditor.evidence.gallery import judged_images
+from auditor.evidence.labelled import Labelled, distinct, labelled
 from auditor.methods.confusion import Recalls, confusions, recalls
+from auditor.ops.columns import spread_out
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.performance.figures import confusion_figures, recall_figure, slice_figures
-from auditor.probes.performance.labelled import Labelled, distinct, labelled
-from auditor.probes.performance.pictures import hardest
 from auditor.types import Array, Finding, Json, Measure, Value
 
 if TYPE_CHECKING:
@@ -67,10 +68,12 @@ class Performance(Probe):
         by_class, pairs = recalls(seen.labels, seen.predicted), confusions(seen.labels, seen.predicted)
         values, columns = figures_of(evidence, seen, by_class, names)
         confused, artifacts = confusion_figures(seen, pairs, names)
-        shown, pictures = hardest(evidence, seen, names, self.gallery)
+        hardest = np.argsort(-seen.loss, kind="stable")[: self.gallery]
+        told = f"The highest losses of {len(seen.loss)} labelled images."
+        shown, pictures = judged_images(evidence, seen, hardest, named=("hardest", "Hardest images"), caption=told, names=names)
         figures = (recall_figure(by_class, names), *confused, *slice_figures(evidence, seen), *shown)
-        told = notes(evidence, seen, by_class, pairs, names)
-        return Finding("done", values=values, figures=figures, notes=told, artifacts=artifacts | pictures, columns=columns)
+        said = notes(evidence, seen, by_class, pairs, names)
+        return Finding("done", values=values, figures=figures, notes=said, artifacts=artifacts | pictures, columns=columns)
 
 
 def figures_of(
@@ -82,9 +85,7 @@ def figures_of(
     n, total, columns = len(seen.labels), len(evidence.dataset), {}
     values = {"top1": proportion(int(seen.right.sum()), n, columns=("correct",))}
     if seen.outputs > TOP:
-        column = np.full(total, np.nan, dtype=np.float32)
-        column[seen.positions] = seen.rank < TOP
-        columns["performance.top5"] = column
+        columns["performance.top5"] = spread_out(seen.rank < TOP, seen.positions, total).astype(np.float32)
         values["top5"] = proportion(int(np.sum(seen.rank < TOP)), n, columns=("performance.top5",))
     classes = {"label": np.asarray(predictions.labels, dtype=np.int64), "predicted": predictions.predicted}
     for name in ("macro_recall", "worst_class_recall"):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from auditor.bounds import clopper_pearson
+from auditor.evidence.labelled import Labelled
 from auditor.methods.confusion import Recalls, matrix, most_confused
 from auditor.methods.standing import RATE, below_the_rest
 from auditor.methods.units import discoveries
-from auditor.probes.performance.labelled import Labelled
 from auditor.types import Array, Figure, Json
 
 if TYPE_CHECKING:

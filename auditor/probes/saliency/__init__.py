@@ -13,6 +13,7 @@ from auditor import bounds
 from auditor.evidence import Asked, asked, rivals
 from auditor.fold import Cost, Study
 from auditor.methods.randomisation import LINE, in_words
+from auditor.ops.columns import spread_out
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.saliency.against import against
 from auditor.probes.saliency.pictures import gallery, shown_of
@@ -134,8 +135,7 @@ class Saliency(Probe):
         columns: dict[str, Array] = {}
         values: dict[str, Value] = {}
         for measure in self.measures:
-            column = np.full(len(evidence.dataset), np.nan)
-            column[positions] = rows[measure.name]
+            column = spread_out(rows[measure.name], positions, len(evidence.dataset))
             if measure.name == "object_iou" and not np.isfinite(column).any():
                 continue
             name = f"saliency.{measure.name}"

@@ -9,6 +9,7 @@ import numpy as np
 from auditor import bounds
 from auditor.methods.deletion import area
 from auditor.methods.randomisation import top_count
+from auditor.ops.columns import spread_out
 from auditor.types import Array, Measure, Value
 
 
@@ -57,7 +58,6 @@ def valued(
     for measure in measures:
         for m, method in enumerate(used):
             key = f"sanity.{measure.name}.{method}"
-            columns[key] = np.full(size, np.nan)
-            columns[key][positions] = found[measure.name][:, m]
+            columns[key] = spread_out(found[measure.name][:, m], positions, size)
             values[f"{measure.name}.{method}"] = bounds.statistic("mean", {key: columns[key]}, unit=measure.unit, seed=seed)
     return values, columns

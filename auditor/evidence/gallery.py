@@ -1,13 +1,11 @@
-"""The images that are hardest."""
+"""Labelled images as a gallery: each with what it is taken for, how surely, and what it is."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from auditor.evidence.labelled import Labelled
 from auditor.ops.thumbnail import suffix, thumbnail
-from auditor.probes.performance.labelled import Labelled
 from auditor.types import Array, Figure, Json
 
 if TYPE_CHECKING:
@@ -19,11 +17,13 @@ SIDE, TILE = 224, 160
 """Pixels of a kept picture, and how wide it is shown."""
 
 
-def hardest(evidence: Evidence, seen: Labelled, names: Sequence[str], count: int) -> tuple[tuple[Figure, ...], dict[str, Array]]:
-    """The images with the highest losses, at most `count`."""
+def judged_images(
+    evidence: Evidence, seen: Labelled, which: Array, *, named: tuple[str, str], caption: str, names: Sequence[str]
+) -> tuple[tuple[Figure, ...], dict[str, Array]]:
+    """The figure `named` (name, title) of the images `which`, places in `seen`, and its artifacts; none for no image."""
     artifacts: dict[str, Array] = {}
     rows: list[Json] = []
-    for at in np.argsort(-seen.loss, kind="stable")[:count].tolist():
+    for at in which.tolist():
         position = int(seen.positions[at])
         picture = thumbnail(evidence.dataset.pixels([position])[0], SIDE)
         file = f"image-{position}.{suffix(picture)}"
@@ -33,8 +33,7 @@ def hardest(evidence: Evidence, seen: Labelled, names: Sequence[str], count: int
     if not rows:
         return (), {}
     data = {"columns": ["image"], "rows": rows, "tile": TILE, "scale": "as the model sees them"}
-    caption = f"The highest losses of {len(seen.loss)} labelled images."
-    return (Figure("hardest", "gallery", "Hardest images", caption, data),), artifacts
+    return (Figure(named[0], "gallery", named[1], caption, data),), artifacts
 
 
 def cell(seen: Labelled, at: int, file: str, names: Sequence[str]) -> dict[str, Json]:

@@ -1,4 +1,4 @@
-"""The labelled samples, as the section looks at them."""
+"""The labelled samples among the predictions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Labelled:
-    """The n labelled samples: all arrays are (n,)."""
+    """The n labelled samples: all arrays but the scores are (n,)."""
 
     positions: Array
+    scores: Array
+    """(n,K)."""
     labels: Array
     predicted: Array
     right: Array
@@ -27,7 +29,11 @@ class Labelled:
     loss: Array
     rank: Array
     """Scores above the label's own; equal scores of lower classes count as above, as in `predicted`."""
-    outputs: int
+
+    @property
+    def outputs(self) -> int:
+        """K."""
+        return int(self.scores.shape[1])
 
 
 def labelled(evidence: Evidence) -> Labelled:
@@ -43,7 +49,7 @@ def labelled(evidence: Evidence) -> Labelled:
     lower = np.arange(scores.shape[1])[None] < labels[:, None]
     rank = np.count_nonzero((scores > own) | ((scores == own) & lower), axis=1)
     return Labelled(
-        at, labels, seen.predicted[at], seen.correct[at], seen.confidence[at], seen.loss[at], rank, scores.shape[1]
+        at, scores, labels, seen.predicted[at], seen.correct[at], seen.confidence[at], seen.loss[at], rank
     )  # fmt: skip
 
 
