@@ -76,7 +76,8 @@ class Calibration(Probe):
         wrong = np.flatnonzero(~seen.right)
         errors, artifacts = judged_images(
             evidence, seen, wrong[np.argsort(-seen.confidence[wrong], kind="stable")][: self.gallery],
-            named=("mistakes", "Confident errors"), caption=f"The highest confidences of {len(wrong)} wrong images.", names=names,
+            named=("mistakes", "Wrong with the highest confidence"),
+            caption=f"The highest confidences of {len(wrong)} wrong images.", names=names,
         )  # fmt: skip
         figures = (diagram(seen.confidence, after, seen.right), histogram(seen.confidence, seen.right), *by_class(seen, names))
         own = logs[np.arange(len(logs)), seen.labels]
@@ -124,6 +125,11 @@ def notes(values: Mapping[str, Value], losses: tuple[float, float]) -> tuple[str
         said.append("On average its confidence is not shown to be off.")
     if best.flags:
         said.append("No temperature can be told from these images: nearly all are right, or none.")
+    elif best.low is not None and best.high is not None and best.low <= 1 <= best.high:
+        said.append(
+            f"The best temperature is {best.value:.2f}, and 1 lies within its interval ({best.low:.2f} to {best.high:.2f}): "
+            "nothing is shown to be gained by another one."
+        )
     else:
         before, after = values["ece"].value, values["ece_after"].value
         said.append(

@@ -87,7 +87,8 @@ def row(found: Difference) -> Row:
     if found.difference is not None and found.low is not None and found.high is not None:
         interval = f"{svg.shown(found.low, unit, signed=True)} to {svg.shown(found.high, unit, signed=True)}"
         ends = (found.low, found.high)
-        picture = svg.interval(found.difference, ends, 0.0, least=found.better != "lower", unit=unit, signed=True)
+        least = {"higher": True, "lower": False}.get(found.better)
+        picture = svg.interval(found.difference, ends, 0.0, least=least, unit=unit, signed=True)
     title = found.title + (f" of {name(found.scope)}" if found.scope else "")
     return Row(found, title, sides[0], sides[1], said, interval, picture)
 

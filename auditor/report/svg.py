@@ -64,13 +64,13 @@ def shown(value: float, unit: str, *, signed: bool = False) -> str:
 
 
 def interval(
-    value: float, ends: tuple[float | None, float | None], line: float, *, least: bool, unit: str, signed: bool
+    value: float, ends: tuple[float | None, float | None], line: float, *, least: bool | None, unit: str, signed: bool
 ) -> Markup:
-    """The figure and its bounds against the line; the bad side is shaded."""
+    """The figure and its bounds against the line; the bad side is shaded, none where `least` is None."""
     low, high = (value if end is None else end for end in ends)
     x = scale_of([value, low, high, line], LEFT, WIDTH - RIGHT, share=unit == "share" and not signed)
     at, middle = x(line), 15
-    bad = (LEFT, at) if least else (at, WIDTH - RIGHT)
+    bad = (LEFT, LEFT) if least is None else (LEFT, at) if least else (at, WIDTH - RIGHT)
     parts = [
         f'<rect class="bad" x="{bad[0]}" y="4" width="{round(max(bad[1] - bad[0], 0), 2)}" height="22"/>',
         f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="26" y2="26"/>',

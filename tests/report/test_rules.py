@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
 
+from auditor.report import svg
 from auditor.report.rules import UNPAIRED, compared, groups, line_of, ruled, singles
 from auditor.report.samples import Samples
 from tests.gate.world import answers, audit, baseline, gate, rng
@@ -58,3 +60,14 @@ def test_a_rule_against_a_line_is_drawn_as_ever() -> None:
     drawn = ruled(found.outcomes[0], samples())
     assert drawn.interval is not None
     assert (line_of(drawn.outcome), compared(drawn.outcome)) == (0.5, drawn.outcome.value)
+
+
+def test_a_figure_without_a_good_side_has_no_bad_one() -> None:
+    def shaded(least: bool | None) -> float:
+        drawn = str(svg.interval(0.1, (0.0, 0.2), 0.0, least=least, unit="share", signed=True))
+        found = re.search(r'class="bad" [^>]*width="([\d.]+)"', drawn)
+        assert found is not None
+        return float(found.group(1))
+
+    assert shaded(None) == 0.0
+    assert shaded(True) + shaded(False) > 100
