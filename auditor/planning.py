@@ -185,4 +185,5 @@ def repeated(plan: Plan, target: Target) -> list[Probe]:
             f"--plan was made on {plan.device}, and this run is on {target.device.type}; "
             f"give --device {plan.device}, or make a plan here"
         )
-    return [probe_of(name, given) for name, given in plan.probes.items()]
+    rank = {name: place for place, name in enumerate(registry())}  # a file has no order, and that of the columns follows it
+    return [probe_of(name, plan.probes[name]) for name in sorted(plan.probes, key=lambda name: (rank.get(name, len(rank)), name))]
