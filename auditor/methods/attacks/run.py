@@ -17,7 +17,7 @@ from auditor.methods.attacks.ball import Norm
 from auditor.methods.attacks.gradient_sign import fgsm, pgd
 from auditor.methods.attacks.minimal import minimal
 from auditor.methods.attacks.square import QUERIES, square
-from auditor.methods.attacks.victim import Images
+from auditor.methods.attacks.victim import Images, cheap
 from auditor.methods.attacks.worst import ATTACKS, Budget, Worst, worst_case
 from auditor.methods.inputs import TargetClass, checked, evaluating, scores_of
 from auditor.preprocess import Preprocess
@@ -47,6 +47,9 @@ METHODS: dict[str, Callable[..., Any]] = {
     "minimal": minimal,
 }
 """Name -> method(model, images, labels, epsilon, **params); `minimal` takes no epsilon."""
+
+LONG = ("apgd", "apgd_t", "square")
+"""Those that ask often enough for a cheap model to be made first; `worst` makes its own."""
 
 OURS = ("normalise", "norm", "seeds", "slope", "eight_bits", "targets")
 """Parameters that `attack` fills itself."""
@@ -115,7 +118,8 @@ def attack(
             near = minimal(model, pixels, classes, normalise=normalise, norm=norm, **params)
             steps = torch.full_like(classes, params.get("steps", 40))
             return Attack(near.images, near.distance <= eps, steps)
-        result = found(model, pixels, classes.clone(), eps, normalise=normalise, norm=norm, **seeds, **params)
+        asked = cheap(model, pixels, normalise) if method in LONG else model
+        result = found(asked, pixels, classes.clone(), eps, normalise=normalise, norm=norm, **seeds, **params)
     return Attack(result.images, result.fallen, result.steps)
 
 

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from auditor.methods.attacks.ball import Norm, stored, whole_levels
+from auditor.ops.lean import Lean, at_once, lean
 
 Images = Callable[[Tensor], Tensor]
 """(n,C,H,W) -> (n,C,H,W) or (n,K)."""
@@ -44,7 +45,8 @@ def margins(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def look(model: Images, images: Tensor, normalise: Images, batch: int = 0) -> Tensor:
-    """(n,K) scores, without a gradient; `batch` images at a time, all where 0."""
+    """(n,K) scores, without a gradient; `batch` images at a time, where 0 as many as `at_once` says."""
+    batch = batch or at_once(images)
     with torch.no_grad():
         if not batch or len(images) <= batch:
             return model(normalise(images))
@@ -56,6 +58,7 @@ def climb(model: Images, images: Tensor, rise: Rise, normalise: Images, batch: i
 
     A score that does not depend on the image at all has the slope 0.
     """
+    batch = batch or at_once(images)
     if batch and len(images) > batch:
         places = torch.arange(len(images), device=images.device).split(batch)
         parts = [climb(model, images[p], shifted(rise, p), normalise) for p in places]
@@ -90,8 +93,16 @@ def errs(model: Images, images: Tensor, labels: Tensor, normalise: Images, batch
     return look(model, images, normalise, batch).argmax(1) != labels
 
 
+def cheap(model: Images, images: Tensor, normalise: Images) -> Images:
+    """The model as `ops.lean` makes it, tried on the first of images (n,C,H,W); as it is where it is no module."""
+    return lean(model, normalise(images[:2])) if isinstance(model, nn.Module) and len(images) else model
+
+
 class Record:
-    """What has fallen so far, and the first image of each that fell."""
+    """What has fallen so far, and the first image of each that fell.
+
+    Where the model is a cheap one (`ops.lean`), an image has fallen only once the exact one says so too.
+    """
 
     def __init__(
         self,
@@ -106,6 +117,7 @@ class Record:
     ) -> None:
         """`patient`: an image stays under attack until it falls in 8 bits too, where the ball holds another 8-bit image."""
         self.model, self.normalise, self.norm, self.epsilon = model, normalise, norm, epsilon
+        self.exact = model.exact if isinstance(model, Lean) else model
         self.origin, self.labels, self.best = images, labels, images.clone()
         self.fallen = torch.zeros_like(labels, dtype=torch.bool)
         self.fallen_8bit = torch.zeros_like(self.fallen)
@@ -115,6 +127,8 @@ class Record:
     def note(self, at: Tensor, who: Tensor, scores: Tensor) -> Tensor:
         """Take in images (m,C,H,W) of the places `who` (m,) with their scores (m,K); (m,) bool: which go on."""
         wrong = scores.argmax(1) != self.labels[who]
+        if self.exact is not self.model and bool(wrong.any()):
+            wrong[wrong.clone()] = errs(self.exact, at[wrong], self.labels[who[wrong]], self.normalise)
         standing = ~self.fallen[who]
         self.best[who[standing]] = at[standing]
         self.fallen[who] |= wrong
@@ -122,7 +136,7 @@ class Record:
         if bool(asked.any()):
             some = who[asked]
             grid = stored(at[asked], self.origin[some], self.epsilon, self.norm)
-            self.fallen_8bit[some] = errs(self.model, grid, self.labels[some], self.normalise)
+            self.fallen_8bit[some] = errs(self.exact, grid, self.labels[some], self.normalise)
         return ~(self.fallen & self.fallen_8bit)[who] if self.patient else ~self.fallen[who]
 
     def result(self) -> Attacked:

@@ -13,7 +13,7 @@ from auditor.methods.attacks.apgd import TARGETS, apgd, apgd_targeted
 from auditor.methods.attacks.ball import Norm
 from auditor.methods.attacks.gradient_sign import pgd
 from auditor.methods.attacks.square import QUERIES, square
-from auditor.methods.attacks.victim import Attacked, Images, errs
+from auditor.methods.attacks.victim import Attacked, Images, cheap, errs
 
 WHITE = ("pgd", "apgd_ce", "apgd_t")
 ATTACKS = (*WHITE, "square")
@@ -29,9 +29,9 @@ class Budget:
     targets: int = TARGETS
     queries: int = QUERIES
     batch: int = 0
-    """Images in one forward with its gradient; all where 0."""
+    """Images in one forward with its gradient; where 0 all, on the CPU as many as `ops.lean.at_once` says."""
     query_batch: int = 0
-    """Images in one forward without."""
+    """Images in one forward without, likewise."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def worst_case(
     """The attacks of ATTACKS that are named, in that order; an image that falls is not attacked again.
 
     APGD-CE, APGD-T and Square, the default, are AutoAttack (Croce & Hein 2020) without FAB. `seeds`: one an image, 0, 1, 2, ...
-    where None. Raises ValueError for an attack that is not known.
+    where None. The attacks ask the model as `ops.lean` makes it, and the model itself whether an image has fallen.
+    Raises ValueError for an attack that is not known.
     """
     unknown = [name for name in attacks if name not in ATTACKS]
     if unknown:
@@ -78,13 +79,14 @@ def worst_case(
     best, by = images.clone(), torch.full_like(labels, STANDS)
     by[wrong] = UNCHANGED
     grid, taken = wrong.clone(), torch.zeros_like(labels)
+    asked = model if bool(wrong.all()) else cheap(model, images, normalise)
     numbers = list(range(len(images))) if seeds is None else [int(seed) for seed in seeds]
     for place, name in enumerate(ATTACKS):
         left = torch.nonzero(by == STANDS)[:, 0]
         if name not in attacks or not len(left):
             continue
         mine = [numbers[i] for i in left.tolist()]
-        found = RUNS[name](budget, model, images[left], labels[left], epsilon, normalise=normalise, norm=norm, seeds=mine)
+        found = RUNS[name](budget, asked, images[left], labels[left], epsilon, normalise=normalise, norm=norm, seeds=mine)
         best[left], grid[left] = found.images, found.fallen_8bit
         taken[left] += found.steps
         by[left[found.fallen]] = place
