@@ -118,6 +118,10 @@ class Cost:
     forwards: float = 0.0
     gradients: float = 0.0
     """Forward passes with the gradient of the input behind them."""
+    batch: float = 8.0
+    """About how many images one call of the model takes: a small network spends more on the call than on an image."""
+    seconds: float = 0.0
+    """About how long what is done without the model takes, on one core."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ Needs `pip install torch-lucent` (0.1.8 with kornia 0.4.1, which it pins). Both 
 ResNet-18 at 224 px from a spectrum in uncorrelated colours under jitter, scale and rotation. lucent takes --steps steps of its
 own defaults, one picture after the other; `auditor.visualise` makes all of them, for each number of steps in --ladder. What
 counts is the final picture: the mean of the channel's map, without transforms. The table gives, for the fewest steps after
-which ours fire the channels at least as much (the mean ratio over the channels), the pictures a minute of process time on either side.
+which ours fire the channels at least as much (the mean ratio over the channels), the pictures a minute of process time on either
+side.
 
 The weights are random unless --weights names a state dict of torchvision's resnet18: what is measured is the cost of the loop.
 """

@@ -36,7 +36,7 @@ def print_plan(job: Job, asked: Collection[str] = (), budgeted: Budgeted | None 
     for name, reason in job.plan.left_out.items():
         ruled = "; a rule asks for it, so the audit will be incomplete" if name in asked else ""
         print(f"        {name} left out: {reason}{ruled}")
-    print(f"        {lasts(rates.of_all(job))} with the model in all; a gradient takes {rates.gradient * 1000:.1f} ms an image")
+    print(f"        {lasts(rates.of_all(job))} in all; a gradient takes {rates.gradient * 1000:.1f} ms an image")
     if budgeted is not None:
         print_budget(budgeted)
 

@@ -17,6 +17,7 @@ from auditor.fold import Cost, Item, Study
 from auditor.methods.deletion import area, cell_order, deletion, hidden_counts
 from auditor.methods.inputs import seed_of, wanted_of
 from auditor.methods.occlusion import boxes, occlusion, spread
+from auditor.ops.batching import images_at_once
 from auditor.ops.colour import diverging, is_small, overlay, rows_shown, sequential, thinned, three
 from auditor.ops.columns import spread_out
 from auditor.probe import Needs, Probe, Results
@@ -103,7 +104,9 @@ class Occlusion(Probe):
 
     def cost(self, target: Target, dataset: Dataset) -> Cost:
         rows, columns = boxes((target.input_shape[1], target.input_shape[2]), *self.pixels(target.input_shape))
-        return Cost(forwards=min(self.images, len(dataset)) * (1.0 + len(rows) * len(columns) + 2 * (self.steps + 1)))
+        windows = 1.0 + len(rows) * len(columns) + 2 * (self.steps + 1)
+        batch = images_at_once(target.input_shape, target.device)
+        return Cost(forwards=min(self.images, len(dataset)) * windows, batch=batch)
 
     def pixels(self, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
         """Window and stride in pixels, each (rows, columns), for an input of `shape` (C,H,W)."""

@@ -94,7 +94,7 @@ class Texture(Probe):
         order = {call.name: call.order for call in target.trace}
         part = sum((order[layer] + 1) / len(target.trace) for layer in texture_layers(target, self.layers))
         count = len(self.sources) or min(self.images, len(dataset))
-        return Cost(forwards=2.0 * count, gradients=1.25 * part * count * self.evaluations * self.growth**2)
+        return Cost(forwards=2.0 * count, gradients=1.25 * part * count * self.evaluations * self.growth**2, batch=1)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Means over the images, and the pictures in order of depth."""

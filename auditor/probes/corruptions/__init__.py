@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from auditor.target import Target
 
 CHUNK = 16
+SECONDS = 1e-7
+"""A number of an image, the mean of all kinds on one core."""
 OWN = "corruptions"
 
 
@@ -88,7 +91,9 @@ class Corruptions(Probe):
     def cost(self, target: Target, dataset: Dataset) -> Cost:
         """At most: one forward for each image, kind and severity."""
         chosen = min(self.images, int((np.asarray(dataset.labels) >= 0).sum()))
-        return Cost(forwards=float(chosen * len(self.shown_kinds(target.input_shape[0])) * len(self.severities)))
+        made = float(chosen * len(self.shown_kinds(target.input_shape[0])) * len(self.severities))
+        batch = images_at_once(target.input_shape, target.device)
+        return Cost(forwards=made, batch=batch, seconds=made * prod(target.input_shape) * SECONDS)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Arithmetic on the rows of the study; the pictures are made again, without the model."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from auditor.bounds import proportion, statistic
+from auditor.fold import Cost
 from auditor.methods.layout import lowered
 from auditor.methods.trustworthiness import NEIGHBOURS, most_neighbours, shared, trustworthiness
 from auditor.methods.votes import class_sizes, has_company, vote
@@ -21,6 +22,7 @@ from auditor.probes.embedding.sample import MAPS, Sample, chosen, layouts
 from auditor.types import Array, Finding, Json, Measure, Value
 
 if TYPE_CHECKING:
+    from auditor.dataset import Dataset
     from auditor.evidence import Evidence
     from auditor.target import Target
 
@@ -32,6 +34,8 @@ VOTERS = 10
 TOUCHING = 8
 """Neighbours in a map whose place in the features is asked: as many as a cell of a grid has."""
 PIXELS = (1000, 2000, 4000)
+STARTED, LAID = 7.5, 0.0045
+"""Seconds on one core: until the compiled parts of UMAP are there, and an image of t-SNE and UMAP at 250 to 5,000 images."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,11 @@ class Embedding(Probe):
             raise ValueError(f"expected pictured tsne, umap or both, got {self.pictured!r}")
         if self.pixels not in PIXELS or not 3 <= self.cells <= 64:
             raise ValueError(f"expected pixels 1000, 2000 or 4000 and cells from 3 to 64, got {self.pixels} and {self.cells}")
+
+    def cost(self, target: Target, dataset: Dataset) -> Cost:
+        """About, without the model: t-SNE and UMAP."""
+        count = min(self.most, len(dataset))
+        return Cost(seconds=STARTED + LAID * count) if len(dataset) >= FEWEST else Cost()
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Arithmetic on the features."""
