@@ -29,14 +29,14 @@ from auditor.probes import registry
 from auditor.record import execute
 from auditor.store import require_writable
 from auditor.stream import Progress, silent
-from auditor.target import Target, load_target, open_second
+from auditor.target import Target, load_target, open_generator, open_second
 
 __all__ = ["Attack", "Audit", "attack", "attribute", "open_audit", "run", "visualise"]
 
 
 OPTIONS = (
     "weights", "model_args", "task", "classes_file", "label_map", "depth16", "device", "seed", "batch", "work",
-    "second_model",
+    "second_model", "generator",
 )  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def run(
     `plan`: the plan.json of another audit, to be repeated as it is. `budget`: seconds, or text such as "5m": what no rule asks
     for is cut to fit, in the order that `auditor.budget` states.
     Options: weights, model_args, task, classes_file, label_map, depth16, device, seed, batch, work, second_model (what
-    `--second-model` takes, or an nn.Module).
+    `--second-model` takes, or an nn.Module), generator (what `--generator` takes, or an nn.Module).
 
     The model is left as it was found. Raises an AuditError of `auditor.errors`: nothing half-written stays in `out`.
     """
@@ -143,12 +143,14 @@ def open_target(model: str | nn.Module, preprocess: Any, data: Any, options: Map
 
     given = {name: options[name] for name in names if options.get(name) is not None}
     target = load_target(model, preprocess=preprocess, input_shape=shape, **given)
-    if options.get("second_model") is not None:
-        try:
+    try:
+        if options.get("second_model") is not None:
             target.second = open_second(options["second_model"], target)
-        except BaseException:
-            target.restore()
-            raise
+        if options.get("generator") is not None:
+            target.generator = open_generator(options["generator"], target)
+    except BaseException:
+        target.restore()
+        raise
     return target
 
 

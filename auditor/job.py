@@ -35,7 +35,9 @@ class Job:
     def key(self) -> str:
         """Names the work by content."""
         second = self.target.second
+        generator = self.target.generator
         model = self.target.identity + ("" if second is None else f":{second.identity}")
+        model += "" if generator is None else f":generator:{generator.digest}"
         return run_key(model, self.dataset.digest, self.plan, self.train_digest)
 
 

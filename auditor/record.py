@@ -80,6 +80,7 @@ def section(probe: Probe, finding: Finding, cost: Mapping[str, float]) -> Sectio
 def provenance(job: Job) -> dict[str, object]:
     """Where the figures come from, by content: nothing of the machine, nothing of the clock."""
     target = job.target
+    beside = {"second": target.second, "generator": target.generator}
     describe = getattr(target.preprocess, "describe", dict)
     return {
         "key": job.key(),
@@ -93,7 +94,7 @@ def provenance(job: Job) -> dict[str, object]:
             "parameters": sum(p.numel() for p in target.model.parameters()),
             "layers": len(target.trace),
             "notes": list(target.notes),
-            **({} if target.second is None else {"second": {"source": target.second.source, "digest": target.second.digest}}),
+            **{name: {"source": x.source, "digest": x.digest} for name, x in beside.items() if x is not None},
         },
         "preprocess": describe(),
         "dataset_digest": job.dataset.digest,

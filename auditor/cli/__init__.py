@@ -64,6 +64,10 @@ Model = Annotated[
 SecondModel = Annotated[
     str | None, typer.Option(help="another model of the same classes, as --model: is it shown what the first one wants to see?")
 ]
+OwnGenerator = Annotated[
+    str | None,
+    typer.Option(help="file.py:function: features of the model to images in [0,1], in the place of a net trained on the data"),
+]
 Data = Annotated[
     str | None, typer.Option(help="folder of class folders, manifest.csv, images.npz, folder of images, package.module:factory")
 ]
@@ -126,6 +130,7 @@ def run(
     seed: Seed = 0,
     batch: Batch = None,
     second_model: SecondModel = None,
+    generator: OwnGenerator = None,
     plan: PlanFile = None,
     budget: BudgetTime = None,
     force: Annotated[bool, typer.Option(help="replace an audit of other inputs in --out")] = False,
@@ -162,6 +167,7 @@ def plan(
     seed: Seed = 0,
     batch: Batch = None,
     second_model: SecondModel = None,
+    generator: OwnGenerator = None,
     budget: BudgetTime = None,
     save: Annotated[Path | None, typer.Option(help="write the plan to this file, for `run --plan`")] = None,
 ) -> None:

@@ -21,6 +21,7 @@ DEFAULT = """\
 # model = "torchvision:resnet50"      # or timm:NAME, hf:NAME, package.module:factory, file.py:factory, demo:NAME
 # weights = "model.safetensors"
 # second_model = "timm:resnet18"      # another model of the same classes, to be shown what is made for the first
+# generator = "generator.py:make"     # features of the model to images, in the place of one trained on the data
 # model_args = { width = 2 }          # for a factory
 # preprocess = "imagenet"             # or, where the model does not bring one, in units where pixels are 0 to 1:
 # mean = [0.485, 0.456, 0.406]

@@ -19,6 +19,7 @@ class Request:
 
     model: str | None = None
     second_model: str | None = None
+    generator: str | None = None
     data: str | None = None
     train: str | None = None
     config: Path | None = None

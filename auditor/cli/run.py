@@ -42,6 +42,7 @@ def prepare(request: Request, settings: Settings, bars: Bars) -> Job:
         "depth16": request.depth16,
         "work": request.work,
         "second_model": request.second_model,
+        "generator": request.generator,
     }
     target = api.open_target(str(request.model), given_preprocess(request), str(request.data), options)
     dataset = api.open_data(target, str(request.data), options, bars)

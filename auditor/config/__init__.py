@@ -33,6 +33,7 @@ class TargetSettings(Strict):
     model: str | None = None
     weights: str | None = None
     second_model: str | None = None
+    generator: str | None = None
     model_args: dict[str, Any] | None = None
     task: Literal["classification", "features"] | None = None
     device: str | None = None

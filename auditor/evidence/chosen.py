@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from auditor.types import Array
+
+if TYPE_CHECKING:
+    from auditor.evidence import Evidence
 
 
 def order(keys: Sequence[str], labels: Array, seed: int) -> Array:
@@ -23,3 +27,12 @@ def order(keys: Sequence[str], labels: Array, seed: int) -> Array:
         for rank, position in enumerate(members):
             share[position] = (rank + 0.5) / len(members)
     return np.array(sorted(range(len(keys)), key=lambda position: (share[position], hashes[position])), dtype=np.int64)
+
+
+def first_classes(evidence: Evidence, count: int) -> tuple[int, ...]:
+    """At most `count` classes of the chosen images, by label, or by prediction where there is none; rising."""
+    seen = evidence.predictions
+    if seen is None:
+        return ()
+    known = np.where(seen.labels >= 0, seen.labels, seen.predicted)
+    return tuple(sorted(list(dict.fromkeys(int(known[p]) for p in evidence.chosen(len(known))))[:count]))

@@ -53,12 +53,14 @@ def gram_share(found: Tensor, wanted: Tensor) -> Tensor:
     return gram_loss(found, wanted) / scale
 
 
-def watched(model: nn.Module, images: Tensor, layers: Sequence[str]) -> tuple[Tensor, ...]:
+def watched(model: nn.Module, images: Tensor, layers: Sequence[str], *, before: str | None = None) -> tuple[Tensor, ...]:
     """The outputs of `layers`, named from shallow to deep, in one differentiable forward that ends at the last of them.
+
+    With `before`, a module path, the forward goes on to what that module is given, which comes last.
 
     Leaves no hook behind. Raises TargetError where a layer is unknown, comes after the last, or is changed in place later.
     """
-    if not layers:
+    if not layers and before is None:
         raise TargetError("expected at least one layer, got none; see `choose`")
     kept: dict[str, tuple[Tensor, int]] = {}
 
@@ -73,19 +75,21 @@ def watched(model: nn.Module, images: Tensor, layers: Sequence[str]) -> tuple[Te
         return keep
 
     modules = dict(model.named_modules())
+    passed = layers[:-1] if before is None else layers
     with ExitStack() as hooks:
-        for layer in layers[:-1]:
+        for layer in passed:
             path = layer.partition("#")[0]
             if path not in modules:
                 raise TargetError(f"expected a layer of the model, got {layer!r}; see `choose`")
             hooks.callback(modules[path].register_forward_hook(keeper(layer)).remove)
-        last = truncated(model, images, layers[-1])
-    for layer in layers[:-1]:
+        end = layers[-1] if before is None else before
+        last = truncated(model, images, end, side="output" if before is None else "input")
+    for layer in passed:
         if layer not in kept:
-            raise TargetError(f"expected layers from shallow to deep, but {layer!r} is not before {layers[-1]!r}; sort them")
+            raise TargetError(f"expected layers from shallow to deep, but {layer!r} is not before {end!r}; sort them")
         if kept[layer][0]._version != kept[layer][1]:
             raise TargetError(f"layer {layer!r} is changed in place by a later one; choose that one")
-    return (*(kept[layer][0] for layer in layers[:-1]), last)
+    return (*(kept[layer][0] for layer in passed), last)
 
 
 def phi_of(target: Target, layers: Sequence[str]) -> Phi:

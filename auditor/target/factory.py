@@ -31,18 +31,18 @@ def importable(folder: Path) -> Iterator[None]:
             sys.path.remove(str(folder))
 
 
-def load_module(module: str) -> ModuleType:
-    """A module by its dotted name (the current folder included) or by the path of its file."""
+def load_module(module: str, option: str = "--model") -> ModuleType:
+    """A module by its dotted name (the current folder included) or by the path of its file; errors name the `option`."""
     path = Path(module)
     if path.suffix != ".py":
         with importable(Path.cwd()):
             return importlib.import_module(module)
     if not path.is_file():
-        raise TargetError(f"--model {module}:...: the file {path} does not exist; check the path")
+        raise TargetError(f"{option} {module}:...: the file {path} does not exist; check the path")
     name = f"auditor_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise TargetError(f"--model {module}:...: {path} is no Python file; check the path")
+        raise TargetError(f"{option} {module}:...: {path} is no Python file; check the path")
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[name] = loaded  # dataclasses and pickle look a class's module up by its name
     with importable(path.resolve().parent):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from auditor.preprocess import Opaque, Preprocess
 from auditor.target import contract
 from auditor.target.trace import Call, choose, first_tensor
 from auditor.target.weights import line
+
+if TYPE_CHECKING:
+    from auditor.target.generator import OwnGenerator
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Target:
     notes: tuple[str, ...] = ()
     second: Target | None = None
     """Another model for the same classes, which is shown the pictures made for this one."""
+    generator: OwnGenerator | None = None
+    """The user's own image generator, in the place of one that is trained."""
     _restore: Callable[[], None] = field(default=lambda: None, repr=False)
 
     @property
@@ -143,6 +148,8 @@ class Target:
         self._restore()
         if self.second is not None:
             self.second.restore()
+        if self.generator is not None:
+            self.generator.restore()
 
 
 def pooled(value: Tensor, *, conv: bool) -> Tensor:

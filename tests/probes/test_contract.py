@@ -11,6 +11,7 @@ from PIL import Image
 
 from auditor import testing
 from auditor.probes import registry
+from auditor.probes.generator import Generator
 from auditor.probes.shape_bias import ShapeBias
 
 
@@ -24,6 +25,12 @@ def cues(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         Image.fromarray(picture).save(folder / shape / f"{shape}-{texture}.png")
     (folder / "categories.json").write_text('{"0": [0], "1": [1]}')
     monkeypatch.setattr(ShapeBias, "profiles", {"quick": {"cues": str(folder)}})
+
+
+@pytest.fixture(autouse=True)
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """generator is left out of the profile quick; its default is minutes of training."""
+    monkeypatch.setattr(Generator, "profiles", {"quick": {"steps": 40, "batch": 8, "width": 4, "pictures": 1}})
 
 
 @pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)

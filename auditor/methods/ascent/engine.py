@@ -39,6 +39,8 @@ class Recipe:
     regularisers: tuple[Regulariser, ...] = ()
     """In this order after each step; of pixels only."""
     penalties: tuple[Penalty, ...] = ()
+    kept: float = 1.0
+    """What is left of the parameters after each step, as a factor: 0.99 of a generator's code (Nguyen 2016)."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ class Part:
         theta, count = self.theta.detach(), torch.tensor([slot.step for slot in self.slots], device=self.theta.device)
         held = tuple(torch.stack(parts) for parts in zip(*(slot.moments for slot in self.slots), strict=True))
         change, moments = self.recipe.rule.move(slope, held, count)
-        moved = theta + change
+        moved = self.recipe.kept * (theta + change)
         if self.recipe.regularisers:
             moved = moved - self.space.centre
             for regulariser in self.recipe.regularisers:

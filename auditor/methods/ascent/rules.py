@@ -99,10 +99,12 @@ class Relative:
 
 @dataclass(frozen=True)
 class MeanStep:
-    """x + step g / mean|g|: pixels move by `step` on average (Mordvintsev 2015, DeepDream)."""
+    """x + step g / mean|g|: parameters move by `step` on average (Mordvintsev 2015, DeepDream; of a code Nguyen 2016)."""
 
     step: float = 1.5 / LEVELS
-    """In units where an image spans [0,1]."""
+    """In units of the parameters: of pixels where an image spans [0,1]."""
+    over: int | None = None
+    """Steps over which it falls from `step` to 0, in equal parts; always the same where not given."""
 
     def begin(self, theta: Tensor) -> Moments:
         """Nothing is kept."""
@@ -111,7 +113,8 @@ class MeanStep:
     def move(self, slope: Tensor, moments: Moments, step: Tensor) -> tuple[Tensor, Moments]:
         """step g / mean|g|; where g is 0 nothing moves."""
         mean = slope.abs().flatten(1).mean(1)
-        return each(self.step / mean.clamp_min(torch.finfo(slope.dtype).tiny), slope) * slope, moments
+        left = torch.ones_like(mean) if self.over is None else (1 - step / self.over).clamp_min(0.0).to(mean.dtype)
+        return each(left * self.step / mean.clamp_min(torch.finfo(slope.dtype).tiny), slope) * slope, moments
 
 
 @dataclass(frozen=True)

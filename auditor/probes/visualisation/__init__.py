@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from auditor.bounds import proportion
+from auditor.evidence.chosen import first_classes
 from auditor.fold import Cost, Fold, Item, State, Study
 from auditor.methods.ascent import PLAIN, RECIPES, published
 from auditor.ops.batching import images_at_once
@@ -111,12 +112,8 @@ class Visualisation(Probe):
         return Study(tuple(items), partial(make, settings=settings), chunk)
 
     def shown(self, target: Target, evidence: Evidence) -> tuple[int, ...]:
-        """At most `classes` classes of the chosen images, by label, or by prediction where there is none; in their order."""
-        seen = evidence.predictions
-        if target.task != "classification" or seen is None:
-            return ()
-        known = np.where(seen.labels >= 0, seen.labels, seen.predicted)
-        return tuple(sorted(list(dict.fromkeys(int(known[p]) for p in evidence.chosen(len(known))))[: self.classes]))
+        """At most `classes` classes, as `first_classes` has them."""
+        return first_classes(evidence, self.classes) if target.task == "classification" else ()
 
     def cost(self, target: Target, dataset: Dataset) -> Cost:
         """About: the forward of a unit ends at its layer, which lies at 60 % of the depth in the mean."""

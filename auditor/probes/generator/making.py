@@ -1,0 +1,117 @@
+"""The rows of the study: what the generator makes of images kept back, and the pictures of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from auditor.fold import Item, State
+from auditor.methods.ascent import Space, Task, Units, ascend
+from auditor.methods.generator import Range, code_recipe, measured_range, resized
+from auditor.methods.inputs import seed_of
+from auditor.methods.unit import as_pixels, unit_images
+from auditor.target import scores_of_second
+from auditor.types import Array
+
+if TYPE_CHECKING:
+    from auditor.dataset import Dataset
+    from auditor.target import Target
+
+IMAGE, CLASS = 0, 1
+"""What an item is about: an image kept back, or a class."""
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """What all items share."""
+
+    module: nn.Module
+    """The generator."""
+    features: Array
+    """(N,D) of the data."""
+    seed: int
+    mean: Array | None = None
+    """(C,H,W) mean image in [0,1]; the generator's own where not given."""
+
+
+def make(target: Target, dataset: Dataset, items: Sequence[Item], *, settings: Settings) -> State:
+    """Rows of items (IMAGE, position, 0) and (CLASS, class, number of the start)."""
+    space = Space.of(target.preprocess, target.input_shape[1:], target.device)
+    kind = np.array([item[0] for item in items], np.int64)
+    shown = torch.zeros(len(items), *space.shape, device=target.device)
+    error, mean_error = np.full(len(items), np.nan), np.full(len(items), np.nan)
+    before = np.full(len(items), -1, np.int64)
+    for i in np.flatnonzero(kind == IMAGE).tolist():
+        position = items[i][1]
+        image = unit_images(dataset, [position], target.device)
+        code = torch.from_numpy(np.asarray(settings.features[[position]], dtype=np.float32)).to(target.device)
+        with torch.no_grad():
+            made = resized(settings.module(code), space.shape[1:])
+        shown[i] = made[0]
+        error[i], mean_error[i] = squared(made, image), squared(mean_image(settings, space), image)
+        before[i] = said(target, image)[0]
+    at = np.flatnonzero(kind == CLASS).tolist()
+    if at:
+        shown[at] = raised(target, [items[i] for i in at], settings, space)
+    told = [said(target, shown[i : i + 1]) for i in range(len(items))]
+    return {
+        "kind": kind,
+        "unit": np.array([item[1] for item in items], np.int64),
+        "start": np.array([item[2] for item in items], np.int64),
+        "picture": as_pixels(shown),
+        "error": error,
+        "mean_error": mean_error,
+        "before": before,
+        "taken": np.array([one[0] for one in told], np.int64),
+        "share": np.array([one[1] for one in told], np.float32),
+        "second": np.array([said_by_second(target, shown[i : i + 1]) for i in range(len(items))], np.int64),
+    }
+
+
+def raised(target: Target, items: Sequence[Item], settings: Settings, space: Space) -> Tensor:
+    """(n,C,H,W) pictures of classes."""
+    recipe = code_recipe(settings.module, range_of(target, settings))
+    tasks = [Task(recipe, label, seed_of(settings.seed, f"generator:{label}:{start}")) for _, label, start in items]
+    return torch.stack([made.image for made in ascend(Units(target.module), tasks, space)])
+
+
+def range_of(target: Target, settings: Settings) -> Range:
+    """The range of the codes: that of the features over the data, or the bounds that a generator brings."""
+    own = target.generator
+    if own is None or own.bounds is None:
+        return measured_range(settings.features, target.device)
+    low, high = own.bounds
+    middle = (low + high) / 2
+    return Range(low, high, middle, middle)
+
+
+def mean_image(settings: Settings, space: Space) -> Tensor:
+    """(1,C,H,W)."""
+    given = settings.module.average if settings.mean is None else torch.from_numpy(settings.mean).to(space.device)
+    assert isinstance(given, Tensor)
+    return resized(given[None], space.shape[1:])
+
+
+def squared(made: Tensor, image: Tensor) -> float:
+    """Mean squared difference of images in [0,1]."""
+    return float((made - image).square().mean())
+
+
+def said(target: Target, picture: Tensor) -> tuple[int, float]:
+    """(class, probability) that the model gives a picture (1,C,H,W) in [0,1]; (-1, 0) where there are no scores."""
+    assert target.preprocess.invertible, "needs.pixels holds"
+    scores = target.look(target.preprocess.normalise(picture)).scores
+    if scores is None:
+        return -1, 0.0
+    best = scores.softmax(1)[0].max(0)
+    return int(best.indices), float(best.values)
+
+
+def said_by_second(target: Target, picture: Tensor) -> int:
+    """The class that the second model gives a picture (1,C,H,W) in [0,1]; -1 without one."""
+    return -1 if target.second is None else int(scores_of_second(target.second, picture)[0].argmax())
