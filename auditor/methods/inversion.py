@@ -1,4 +1,4 @@
-"""What of an image a layer keeps: the picture that gives the same activation (Mahendran & Vedaldi 2015)."""
+"""What of an image a layer keeps: the picture that gives the same activation (Mahendran & Vedaldi 2015; Johnson 2016)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from auditor.ops.regularisers import alpha_norm, total_variation
 
 Images = Callable[[Tensor], Tensor]
+Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(images (n,C,H,W) in [0,1], their activations (n,...), those wanted) -> (n,) what is made small."""
 
 TINY = 1e-12
 """Floor of |Phi0|^2: a layer that is silent for an image has no scale of its own."""
@@ -54,6 +56,43 @@ def penalty(images: Tensor, *, l_a: float, l_v: float, alpha: float = 6.0, beta:
     return l_a * alpha_norm(2 * images - 1, alpha) / images[0].numel() + l_v * total_variation(images, beta) / images.shape[1]
 
 
+@dataclass(frozen=True)
+class Mahendran:
+    """|Phi - Phi0|^2 / |Phi0|^2 + l_a |2x - 1|_6^6 / (CHW) + l_v TV^2(x) / C (Mahendran & Vedaldi 2015)."""
+
+    l_a: float = 0.0
+    l_v: float = 0.0
+
+    def __call__(self, images: Tensor, phi: Tensor, wanted: Tensor) -> Tensor:
+        """(n,)."""
+        return mismatch(phi, wanted) + penalty(images, l_a=self.l_a, l_v=self.l_v)
+
+
+@dataclass(frozen=True)
+class Johnson:
+    """Feature reconstruction |Phi - Phi0|^2 / M over the M numbers of a layer, + tv s TV^2(x) / C (Johnson 2016).
+
+    s = |Phi0|^2 / M: published weights of the total variation are for one network and pixels of 0 to 255, and say nothing of
+    another's activations; in units of their own mean square one weight serves every layer.
+    """
+
+    tv: float = 0.0
+
+    def __call__(self, images: Tensor, phi: Tensor, wanted: Tensor) -> Tensor:
+        """(n,)."""
+        scale = wanted.flatten(1).square().mean(1)
+        return reconstruction(phi, wanted) + self.tv * scale * total_variation(images) / images.shape[1]
+
+
+def reconstruction(phi: Tensor, wanted: Tensor) -> Tensor:
+    """(n,) |Phi - Phi0|^2 / M, the mean over the numbers of a layer."""
+    return (phi - wanted).flatten(1).square().mean(1)
+
+
+PLAIN = Mahendran()
+"""Without a penalty."""
+
+
 def invert(
     phi: Images,
     wanted: Tensor,
@@ -63,8 +102,7 @@ def invert(
     seeds: Sequence[int],
     iterations: int = 200,
     rate: float = 0.05,
-    l_a: float = 0.0,
-    l_v: float = 0.0,
+    objective: Objective = PLAIN,
 ) -> Inverted:
     """Images whose activation comes close to `wanted` (n,...), from noise, by Adam with a cosine schedule.
 
@@ -80,7 +118,7 @@ def invert(
     for step in range(iterations):
         adam.param_groups[0]["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / iterations))
         with torch.enable_grad():
-            loss = mismatch(phi(normalise(images)).float(), wanted) + penalty(images, l_a=l_a, l_v=l_v)
+            loss = objective(images, phi(normalise(images)).float(), wanted)
             images.grad = torch.autograd.grad(loss.sum(), images)[0]
         adam.step()
         with torch.no_grad():

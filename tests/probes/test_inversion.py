@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from auditor.fold import concatenate
 from auditor.preprocess import Geometry, Preprocess
 from auditor.probe import Results, about
-from auditor.probes.inversion import Inversion, places
+from auditor.probes.inversion import Inversion
+from auditor.probes.inversion.leaks import leaks
+from auditor.probes.inversion.places import places
 from auditor.target import load_target
 
 torch.set_num_threads(1)
@@ -58,7 +60,10 @@ def world() -> tuple[Any, Any]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Net()
-    return load_target(model, preprocess=PREPROCESS, device="cpu"), Facts(dataset=Data(), seed=3)
+    target, data = load_target(model, preprocess=PREPROCESS, device="cpu"), Data()
+    look = target.look(PREPROCESS.normalise(torch.from_numpy(data.bytes).permute(0, 3, 1, 2)))
+    seen = SimpleNamespace(predicted=look.scores.argmax(1).numpy())
+    return target, Facts(dataset=data, seed=3, features=look.features.numpy(), predictions=seen, names=tuple("abcde"))
 
 
 def rows_of(probe: Inversion, target: Any, facts: Any, chunk: int | None = None) -> Any:
@@ -76,12 +81,16 @@ def test_places_run_from_shallow_to_what_the_head_is_given(world: tuple[Any, Any
 
 def test_an_orthogonal_layer_gives_the_image_back_and_a_pool_does_not(world: tuple[Any, Any]) -> None:
     target, facts = world
-    probe = Inversion(images=2, iterations=400, l_a=0.0, l_v=0.0)
+    probe = Inversion(images=2, iterations=400, l_a=0.0, l_v=0.0, tv=0.0)
     found = probe.conclude(target, facts, Results(rows=rows_of(probe, target, facts)))
     assert found.values["relative_error.mix"].value < 1e-2
     assert found.values["psnr.mix"].value > 40
     assert found.values["relative_error.pool"].value < 1e-2, "its activation is met ..."
     assert found.values["psnr.pool"].value < 20, "... by another image"
+    assert found.values["psnr.johnson.mix"].value > 40, "without a penalty both objectives have the same end"
+    for key in ("recognised", "identified_by_features", "identified_by_pixels"):
+        value = found.values[f"{key}.mix"]
+        assert (value.k, value.n) == (2, 2), "the very image is recognised and identified"
     picture = found.artifacts["image-0-depth-0.png"].astype(int)
     assert np.abs(picture - facts.dataset.bytes[2]).max() <= 3
 
@@ -109,7 +118,14 @@ def test_the_figure_names_every_depth(world: tuple[Any, Any]) -> None:
     gallery = found.figures[0].data
     assert gallery["columns"] == ["image", "mix", "pool", "features"]
     assert [row["sample"] for row in gallery["rows"]] == [2, 0, 1]
-    assert {cell["file"] for row in gallery["rows"] for cell in row["cells"]} == set(found.artifacts)
+    assert [f.name for f in found.figures] == ["inversions", "psnr", "error", "identity", "places", "inversions-johnson"]
+    galleries = (found.figures[0], found.figures[-1])
+    assert {cell["file"] for f in galleries for row in f.data["rows"] for cell in row["cells"]} == set(found.artifacts)
+    places = found.figures[4].data["rows"]
+    assert [(row["place"], row["objective"]) for row in places[:2]] == [("mix", "Mahendran"), ("mix", "Johnson")]
+    assert len(places) == 6
+    chance = found.figures[3].data["series"][-1]
+    assert chance["y"] == [1 / 3] * 3
 
 
 def test_no_weights_mode_or_hook_changes(world: tuple[Any, Any]) -> None:
@@ -121,7 +137,70 @@ def test_no_weights_mode_or_hook_changes(world: tuple[Any, Any]) -> None:
     assert not any(p.requires_grad or p.grad is not None for p in target.model.parameters())
 
 
-@pytest.mark.parametrize("bad", [{"images": 0}, {"rate": 0.0}, {"l_v": -1.0}])
+def planted(pictures: Any, features: Any, taken: Any, position: Any) -> Any:
+    return {
+        "picture": np.asarray(pictures, np.uint8), "features": np.asarray(features, np.float32), "taken": np.asarray(taken),
+        "position": np.asarray(position),
+    }  # fmt: skip
+
+
+def test_a_source_is_identified_where_no_other_image_is_nearer() -> None:
+    bytes_ = np.stack([np.full((4, 4, 1), value, np.uint8) for value in (10, 100, 100, 200)])
+    data = SimpleNamespace(pixels=lambda positions: bytes_[np.asarray(positions)])
+    facts = Facts(
+        dataset=data, features=np.array([[0.0], [1.0], [5.0], [6.0]], np.float32),
+        predictions=SimpleNamespace(predicted=np.array([0, 1, 1, 2])), chosen=lambda count: np.array([3, 1, 0, 2])[:count],
+    )  # fmt: skip
+    grey = [np.full((4, 4, 1), value) for value in (100, 60, 140, 190)]
+    rows = planted(grey, [[0.9], [0.6], [4.9], [3.6]], [1, 0, 1, 2], [1, 0, 2, 3])
+    found = leaks(rows, facts)
+    assert found.by_pixels.tolist() == [True, False, True, True], "its equal copy is no nearer than image 1; 60 is nearer to 100"
+    assert found.by_features.tolist() == [True, False, True, False]
+    assert found.recognised is not None
+    assert found.recognised.tolist() == [True, True, True, True]
+    assert (found.gallery, found.compared) == (4, 4)
+    bare = leaks(rows, Facts(**{**facts.__dict__, "predictions": None}))
+    assert bare.recognised is None
+
+
+def test_large_pictures_are_compared_by_their_area_means() -> None:
+    rng = np.random.default_rng(0)
+    bytes_ = rng.integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+    coarse = bytes_.reshape(5, 32, 2, 32, 2, 3).mean((2, 4)).repeat(2, 1).repeat(2, 2).round()
+    facts = Facts(
+        dataset=SimpleNamespace(pixels=lambda positions: bytes_[np.asarray(positions)]), features=np.zeros((5, 1), np.float32),
+        predictions=None, chosen=lambda count: np.arange(5)[:count],
+    )  # fmt: skip
+    found = leaks(planted(coarse, np.zeros((5, 1)), np.full(5, -1), np.arange(5)), facts)
+    assert found.by_pixels.all()
+    assert found.compared == 32
+
+
+def test_objectives_have_starts_and_ends_of_their_own(world: tuple[Any, Any]) -> None:
+    target, facts = world
+    alone = rows_of(Inversion(images=2, iterations=10, objectives=("mahendran",)), target, facts)
+    both = rows_of(Inversion(images=2, iterations=10), target, facts)
+    first = both["objective"] == 0
+    np.testing.assert_array_equal(alone["picture"], both["picture"][first])
+    assert not np.array_equal(both["picture"][first], both["picture"][~first])
+
+
+def test_the_cost_is_not_exceeded(world: tuple[Any, Any]) -> None:
+    target, facts = world
+    probe, counted = Inversion(images=2, iterations=5), list[int]()
+    handle = target.model.register_forward_pre_hook(lambda _m, args: counted.append(len(args[0])))
+    rows = rows_of(probe, target, facts)
+    handle.remove()
+    cost = probe.cost(target, facts.dataset)
+    assert len(rows["depth"]) == 12
+    assert sum(counted) == 12 * (5 + 3), "five steps, the wanted activation, the one found, and a look"
+    assert cost.gradients == pytest.approx(0.6 * 5 * 12), "places lie at 60 % of the depth"
+    assert cost.forwards == 24
+
+
+@pytest.mark.parametrize(
+    "bad", [{"images": 0}, {"rate": 0.0}, {"l_v": -1.0}, {"tv": -1.0}, {"objectives": ()}, {"objectives": ("gatys",)}]
+)
 def test_wrong_parameters_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected"):
         Inversion(**bad)
