@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 
 from auditor.types import Array
 
@@ -59,7 +62,7 @@ def tsne(indices: Array, distances: Array, plane: Array, *, perplexity: float = 
 
 def umap(indices: Array, distances: Array, plane: Array, *, neighbours: int = NEIGHBOURS, seed: int = 0) -> Array:
     """(N,2) float32, centred (McInnes 2018) by umap-learn on one thread; `neighbours` counts the point itself, as there."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threads_kept():
         warnings.filterwarnings("ignore", message="Tensorflow not installed")
         warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\]")  # only for new points, which are not asked for
         warnings.filterwarnings("ignore", message="The TBB threading layer")
@@ -72,6 +75,16 @@ def umap(indices: Array, distances: Array, plane: Array, *, neighbours: int = NE
         first = (plane * (UMAP_SPREAD / np.abs(plane).max())).astype(np.float32)
         model = UMAP(n_neighbors=k, random_state=seed % 2**32, n_jobs=1, init=first, precomputed_knn=(graph, apart, None))
         return centred(np.asarray(model.fit_transform(plane.astype(np.float32))))
+
+
+@contextmanager
+def threads_kept() -> Iterator[None]:
+    """torch's number of threads as it was: numba sets that of OpenMP, which both share, and float sums follow it."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def centred(layout: Array) -> Array:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from auditor.evidence.pca import pca
 from auditor.methods.layout import affinities, centred, lowered, start, tsne, umap
@@ -40,6 +41,17 @@ def test_affinities_are_symmetric_and_sum_to_one(clusters: tuple[Array, ...]) ->
     joint = affinities(indices, distances, perplexity=30).P
     assert joint.sum() == pytest.approx(1)
     assert abs(joint - joint.T).max() < 1e-12
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_fitting_leaves_torch_its_threads(clusters: tuple[Array, ...], threads: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        umap(*clusters[2:], seed=0)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_fitting_leaves_the_graph_as_it_was(clusters: tuple[Array, ...]) -> None:
