@@ -18,6 +18,7 @@ from auditor.dataset.decode import Depth16, Limits
 from auditor.dataset.labels import Meeting, meet, short
 from auditor.dataset.memory import Decoder, Fate, decode_all, decode_first, identify, images_digest
 from auditor.dataset.objects import Objects, find_objects
+from auditor.dataset.remote import AT_ONCE
 from auditor.dataset.sources import Listing, open_source
 from auditor.errors import DataError
 from auditor.preprocess import Box
@@ -142,7 +143,7 @@ def open_dataset(
         classes_file=None if classes_file is None else Path(classes_file),
         label_map=None if label_map is None else Path(label_map),
     )
-    threads = 1 if listing.grab is not None else workers or min(8, os.cpu_count() or 1)
+    threads = 1 if listing.grab is not None else workers or (AT_ONCE if listing.store else min(8, os.cpu_count() or 1))
     found = identify(listing, decoder.limits, threads)
     digest = images_digest(listing, found, decoder)
     folder = Path(work) / digest[:32]

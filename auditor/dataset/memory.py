@@ -111,7 +111,9 @@ def array_bytes(value: Any) -> bytes:
 def content(listing: Listing, place: int, limits: Limits) -> tuple[str, Any]:
     """(sha256, bytes or picture) of one sample. Raises Refused."""
     if listing.grab is None:
-        data = read(listing.entries[place], listing.root, limits)
+        entry = listing.entries[place]
+        far = listing.store if entry.path is not None and not entry.problem else None
+        data = read(entry, listing.root, limits) if far is None else far.read(entry.path or Path(), limits)
         return hashlib.sha256(data).hexdigest(), data
     picture = listing.grab(place)
     return hashlib.sha256(array_bytes(picture)).hexdigest(), picture

@@ -44,7 +44,9 @@ def find_objects(listing: Listing, fates: Sequence[Fate], decoder: Decoder, fold
     masked = [i for i, (entry, _) in enumerate(entries) if entry.mask is not None]
     if not masked or not isinstance(decoder.preprocess, Preprocess):
         return Objects(boxes, nowhere, None, "", told)
-    masks = Listing("masks", tuple(Entry(entries[i][0].name, None, entries[i][0].mask) for i in masked), listing.root)
+    masks = Listing(
+        "masks", tuple(Entry(entries[i][0].name, None, entries[i][0].mask) for i in masked), listing.root, store=listing.store
+    )
     geometry = dataclasses.replace(decoder.preprocess.geometry, mode="L", interpolation="nearest")
     reader = Decoder(Preprocess(geometry, (0.0,), (1.0,)), decoder.limits, Depth16("max=1"))
     found = identify(masks, reader.limits, workers)

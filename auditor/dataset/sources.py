@@ -1,21 +1,23 @@
-"""Where samples come from: class folders, a CSV manifest, an .npz, loose images, a factory, arrays, a torch Dataset."""
+"""Where samples come from: class folders, a CSV manifest, an .npz, loose images, a store, a factory, arrays, a torch Dataset."""
 
 from __future__ import annotations
 
 import csv
 import importlib
 import importlib.util
+import io
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from PIL import Image
 
 from auditor.dataset.labels import Label, is_index
+from auditor.dataset.remote import Store, is_remote
 from auditor.errors import DataError
 from auditor.preprocess import Box
 
@@ -49,6 +51,8 @@ class Listing:
     """Files below it may not be links out of it."""
     grab: Callable[[int], Any] | None = None
     """Place -> PIL image or array, for what is no file."""
+    store: Store | None = None
+    """What the files are read from, where that is not this machine."""
     folders: tuple[str, ...] = ()
     """Class folders, empty ones too."""
     ignored: int = 0
@@ -77,6 +81,8 @@ def open_source(spec: Any) -> Listing:
 
 def from_text(spec: str) -> Listing:
     """What --data takes."""
+    if is_remote(spec):
+        return from_store(Store(spec))
     path = Path(spec).expanduser()
     if path.is_dir():
         return from_folder(path)
@@ -111,41 +117,69 @@ def walk(root: Path, extensions: frozenset[str]) -> Iterator[tuple[str, bool, st
                 yield (here / name).relative_to(root).as_posix(), Path(name).suffix.lower() in extensions, ""
 
 
-def refuse_splits(root: Path, names: list[str]) -> None:
+def refuse_splits(root: str, names: list[str]) -> None:
     """Raise where train/ or val/ stands above class folders: one of them must be chosen."""
     splits = sorted({n.split("/")[0] for n in names if n.count("/") >= 2 and n.split("/")[0].lower() in SPLITS})
     if splits:
         choice = next((s for s in splits if s.lower() in ("test", "testing")), splits[-1])
-        raise DataError(f"{root} holds the splits {', '.join(splits)} above class folders; audit one: --data {root / choice}")
+        raise DataError(
+            f"{root} holds the splits {', '.join(splits)} above class folders; audit one: --data {root.rstrip('/')}/{choice}"
+        )
 
 
 def from_folder(root: Path) -> Listing:
     """Class folders (the first part of the path is the class), or loose images without a label."""
     found = sorted(walk(root, image_extensions()))
-    names = [name for name, image, _ in found if image]
-    refuse_splits(root, names)
     inside = (f for f in root.iterdir() if f.is_dir() and not f.is_symlink())
     folders = sorted(f.name for f in inside if not f.name.startswith(".") and f.name != "__MACOSX")
+    return of_names(str(root), found, folders, lambda name: root / name)
+
+
+def of_names(
+    root: str, found: list[tuple[str, bool, str]], folders: list[str], place: Callable[[str], Path], store: Store | None = None
+) -> Listing:
+    """The listing of (name, is it an image, problem) below `root`; `place`: where a name is read."""
+    names = [name for name, image, _ in found if image]
+    refuse_splits(root, names)
     if not names:
         raise DataError(f"{root} holds no images ({len(found)} other files); class folders or images are expected")
     in_classes = any("/" in name for name in names)
     entries = tuple(
-        Entry(name, name.split("/")[0] if "/" in name else None, root / name, problem=problem)
+        Entry(name, name.split("/")[0] if "/" in name else None, place(name), problem=problem)
         for name, image, problem in found
         if image
     )
     stray = sum(e.label is None and not e.problem for e in entries)
     warnings = (f"{stray} images beside the class folders have no label",) if in_classes and stray else ()
     kind, classes = ("folder", tuple(folders)) if in_classes else ("loose", ())
-    return Listing(kind, entries, root, None, classes, len(found) - len(names), warnings=warnings)
+    base = None if store is not None else Path(root)
+    return Listing(kind, entries, base, None, store, classes, len(found) - len(names), warnings=warnings)
+
+
+def from_store(store: Store) -> Listing:
+    """A folder of a store, or a manifest in it whose paths are relative to it: as on this machine."""
+    base = Path(store.root)
+    if store.kind() == "folder":
+        extensions = image_extensions()
+        found = [(name, Path(name).suffix.lower() in extensions, "") for name in store.names()]
+        folders = sorted({name.split("/")[0] for name, _, _ in found if "/" in name})
+        return of_names(store.spec, found, folders, lambda name: base / name, store)
+    if base.suffix.lower() != ".csv":
+        raise DataError(f"--data {store.spec}: expected a folder or a manifest.csv in a store; copy other files to this machine")
+    return of_rows(store.spec, lambda: io.StringIO(store.text(), newline=""), base.parent, store)
 
 
 def from_manifest(path: Path) -> Listing:
     """CSV with `path` (relative to it), `label` (index or name), `class_name` (display), `box` (x0,y0,x1,y1) and `mask` (a path)
     of the object, and slices: every other column.
     """
+    return of_rows(str(path), lambda: path.open(encoding="utf-8-sig", newline=""), path.parent)
+
+
+def of_rows(path: str, opened: Callable[[], TextIO], folder: Path, store: Store | None = None) -> Listing:
+    """The listing of a manifest; `folder`: what its paths are relative to."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with opened() as file:
             reader = csv.DictReader(file, restkey="", strict=True)
             columns = [c.strip() for c in reader.fieldnames or []]
             reader.fieldnames = columns
@@ -168,15 +202,15 @@ def from_manifest(path: Path) -> Listing:
     extra = [c for c in columns if c not in ("path", "label", "class_name", "box", "mask")]
     entries = [
         Entry(
-            row["path"].strip(), given, path.parent / row["path"].strip(), {c: row[c].strip() for c in extra},
+            row["path"].strip(), given, folder / row["path"].strip(), {c: row[c].strip() for c in extra},
             box_of((row.get("box") or "").strip(), f"manifest {path} line {line}"),
-            path.parent / row["mask"].strip() if (row.get("mask") or "").strip() else None,
+            folder / row["mask"].strip() if (row.get("mask") or "").strip() else None,
             "" if row["path"].strip() else "empty path in the manifest",
         )
         for line, (row, given) in enumerate(zip(rows, labels, strict=True), 2)
     ]  # fmt: skip
     entries.sort(key=lambda e: e.name)
-    return Listing("manifest", tuple(entries), path.parent, shown=shown)
+    return Listing("manifest", tuple(entries), None if store is not None else folder, store=store, shown=shown)
 
 
 def box_of(text: str, where: str) -> Box | None:
