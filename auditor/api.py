@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from auditor.budget import Budgeted, seconds_of, within
 from auditor.config import Settings, load_config
 from auditor.dataset import Dataset, first_shape, open_dataset
 from auditor.dataset.training import open_training
+from auditor.engines import Engine, opened
+from auditor.engines.local import LOCAL
 from auditor.errors import ConfigError
 from auditor.gate import require_known
 from auditor.job import Job
@@ -36,7 +39,7 @@ __all__ = ["Attack", "Audit", "attack", "attribute", "open_audit", "run", "visua
 
 OPTIONS = (
     "weights", "model_args", "task", "classes_file", "label_map", "depth16", "device", "seed", "batch", "work",
-    "second_model", "generator",
+    "second_model", "generator", "workers",
 )  # fmt: skip
 
 
@@ -68,6 +71,7 @@ def run(
     profile: str = "standard",
     plan: str | Path | None = None,
     budget: str | float | None = None,
+    engine: str | Engine = "local",
     progress: Progress = silent,
     force: bool = False,
     **options: Any,
@@ -81,8 +85,9 @@ def run(
     `probes`: ids or Probe objects; all of the profile where None. `config`: audit.toml as a path or a mapping.
     `plan`: the plan.json of another audit, to be repeated as it is. `budget`: seconds, or text such as "5m": what no rule asks
     for is cut to fit, in the order that `auditor.budget` states.
+    `engine`: "local", "ray" or "ray:ADDRESS": where the work with the model is done; the audit is the same.
     Options: weights, model_args, task, classes_file, label_map, depth16, device, seed, batch, work, second_model (what
-    `--second-model` takes, or an nn.Module), generator (what `--generator` takes, or an nn.Module).
+    `--second-model` takes, or an nn.Module), generator (what `--generator` takes, or an nn.Module), workers (of Ray).
 
     The model is left as it was found. Raises an AuditError of `auditor.errors`: nothing half-written stays in `out`.
     """
@@ -97,19 +102,21 @@ def run(
     wish.require(settings)
     granted = None if budget is None else seconds_of(budget)
     require_writable(out.parent)
-    target = model if isinstance(model, Target) else open_target(model, preprocess, data, options)
-    try:
-        dataset = open_data(target, data, options, progress)
-        train = settings.data.train if train is None else train
-        learnt = None if train is None else open_train(target, dataset, train, options, progress)
-        job = wish.job(target, dataset, learnt, settings, out.name)
-        if granted is None:
-            return run_job(job, out, settings, options.get("work"), progress=progress, force=force)
-        fitted = within(granted, job, settings, work_folder(options.get("work")))
-        return run_job(fitted.job, out, settings, options.get("work"), budgeted=fitted, progress=progress, force=force)
-    finally:
-        if not isinstance(model, Target):
-            target.restore()
+    with opened(engine, options.get("workers")) as place:
+        target = model if isinstance(model, Target) else open_target(model, preprocess, data, options)
+        try:
+            dataset = open_data(target, data, options, progress)
+            train = settings.data.train if train is None else train
+            learnt = None if train is None else open_train(target, dataset, train, options, progress)
+            job = replace(wish, threads=place.threads).job(target, dataset, learnt, settings, out.name)
+            how: dict[str, Any] = {"progress": progress, "force": force, "engine": place}
+            if granted is None:
+                return run_job(job, out, settings, options.get("work"), **how)
+            fitted = within(granted, job, settings, work_folder(options.get("work")))
+            return run_job(fitted.job, out, settings, options.get("work"), budgeted=fitted, **how)
+        finally:
+            if not isinstance(model, Target):
+                target.restore()
 
 
 def run_job(
@@ -121,13 +128,15 @@ def run_job(
     budgeted: Budgeted | None = None,
     progress: Progress = silent,
     force: bool = False,
+    engine: Engine = LOCAL,
 ) -> Audit:
     """Carry a job out into `out`: collected, judged, rendered, then put in place as a whole. `budgeted`: what fitted it."""
     key = job.key()
     folders.require_free(out, key, force=force)
     with folders.whole_or_nothing(out) as folder:
         kept, deadline = work_folder(work), None if budgeted is None else budgeted.deadline
-        execute(job, folder, kept / "runs" / key[:32], helpers=kept / "helpers", deadline=deadline, progress=progress)
+        how: dict[str, Any] = {"helpers": kept / "helpers", "deadline": deadline, "progress": progress, "engine": engine}
+        execute(job, folder, kept / "runs" / key[:32], **how)
         folders.write_judgement(folder, folders.judge_folder(folder, settings))
     if budgeted is not None:
         budgeted.done()

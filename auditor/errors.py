@@ -9,7 +9,9 @@
     │   │   └── ContractError         its outputs are not what the task needs
     │   ├── DataError                 the data set could not be read
     │   │   └── LabelError            labels and logits do not meet
-    │   └── StoreError                an audit folder could not be read or written
+    │   ├── StoreError                an audit folder could not be read or written
+    │   └── EngineError               the workers of --engine could not be had, or cannot make the model
+    ├── WorkerError               70  workers died over one unit of work, again and again
     └── IncompleteError            3  the audit lacks what a rule needs
 
 A message is one line: what was expected, what was got, what to do.
@@ -62,6 +64,14 @@ class LabelError(DataError):
 
 class StoreError(UsageError):
     """An audit folder could not be read or written."""
+
+
+class EngineError(UsageError):
+    """The workers of --engine could not be had, or cannot make the model."""
+
+
+class WorkerError(AuditError):
+    """Workers died over one unit of work, again and again."""
 
 
 class IncompleteError(AuditError):

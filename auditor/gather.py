@@ -10,7 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from auditor.errors import AuditError, ContractError, TargetError
+import torch
+
+from auditor.engines import Engine, traceback_of
+from auditor.engines.local import LOCAL
+from auditor.errors import AuditError, ContractError, TargetError, WorkerError
 from auditor.evidence import Evidence, Features, Outputs, Training
 from auditor.fold import Fold
 from auditor.job import Job, in_order, unmet
@@ -47,19 +51,20 @@ class Gathered:
     costs: dict[str, dict[str, float]] = field(default_factory=dict)
     """Probe id -> its study's work, in images through the network."""
     spent: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Stage -> seconds by the clock of the wall and of the processor: for run.json."""
+    """Stage -> seconds by the clock of the wall and of the processor, the workers' with it: for run.json."""
     dropped: dict[str, str] = field(default_factory=dict)
     """Probe id -> why the deadline left it out."""
 
 
 @contextmanager
-def clocked(spent: dict[str, dict[str, float]], stage: str) -> Iterator[None]:
+def clocked(spent: dict[str, dict[str, float]], stage: str, engine: Engine) -> Iterator[None]:
     """Write down what the block took, also where it fails."""
-    wall, processor = time.monotonic(), time.process_time()
+    wall, processor = time.monotonic(), time.process_time() + engine.cpu_seconds
     try:
         yield
     finally:
-        spent[stage] = {"seconds": round(time.monotonic() - wall, 3), "cpu_seconds": round(time.process_time() - processor, 3)}
+        took = time.process_time() + engine.cpu_seconds - processor
+        spent[stage] = {"seconds": round(time.monotonic() - wall, 3), "cpu_seconds": round(took, 3)}
 
 
 def not_run(status: str, reason: str, trace: str = "") -> Finding:
@@ -75,7 +80,13 @@ def failure(trace: str) -> Finding:
 
 
 def collect(
-    job: Job, work: Path, *, helpers: Path | None = None, deadline: Deadline | None = None, progress: Progress = silent
+    job: Job,
+    work: Path,
+    *,
+    helpers: Path | None = None,
+    deadline: Deadline | None = None,
+    progress: Progress = silent,
+    engine: Engine = LOCAL,
 ) -> Gathered:
     """Pass, lessons, studies, conclusions. `helpers`: where trained helper nets are kept (a folder of `work` where None)."""
     target, dataset = job.target, job.dataset
@@ -87,8 +98,8 @@ def collect(
             findings[probe.id()] = not_run("not_applicable", reason)
     active = [probe for probe in in_order(job.probes) if probe.id() not in findings]
     folds: dict[str, Fold] = {OUTPUTS: Outputs()} | looks(active, target, findings)
-    with clocked(spent, "pass"):
-        merged, broken = run_pass(target, dataset, folds, job.plan, work, progress=progress)
+    with clocked(spent, "pass", engine):
+        merged, broken = run_pass(target, dataset, folds, job.plan, work, progress=progress, engine=engine)
     if OUTPUTS in broken:
         raise AuditError(f"the pass over the data failed: {broken[OUTPUTS].strip().splitlines()[-1]}")
     findings.update({name: failure(trace) for name, trace in broken.items()})
@@ -96,13 +107,13 @@ def collect(
     assert isinstance(outputs, Outputs)
     train = None
     if job.train is not None and any(probe.reads_train for probe in active):
-        with clocked(spent, "train"):
-            train = training(job, work, progress=progress)
+        with clocked(spent, "train", engine):
+            train = training(job, work, progress=progress, engine=engine)
     found = Gathered(Evidence(dataset, outputs, seed=job.plan.seed, train=train), findings, spent=spent)
-    desk = Desk(job, found, work, helpers or work / HELPERS, progress, deadline)
+    desk = Desk(job, found, work, helpers or work / HELPERS, progress, deadline, engine)
     for probe in active if deadline is None else kept_first(active, deadline.kept):
         if probe.id() not in findings:
-            with clocked(spent, probe.id()):
+            with clocked(spent, probe.id(), engine):
                 desk.carry_out(probe, merged.get(probe.id()))
     return found
 
@@ -122,12 +133,14 @@ class Desk:
     helpers: Path
     progress: Progress
     deadline: Deadline | None
+    engine: Engine = LOCAL
 
     def carry_out(self, probe: Probe, look: Fold | None) -> None:
         """Lessons, study and conclusion of one probe; what goes wrong in them is that probe's finding."""
         name, found, deadline = probe.id(), self.found, self.deadline
         late: Late = on_time if deadline is None or name in deadline.kept else deadline.late
         self.progress(name, 0, 1)
+        torch.set_num_threads(self.job.plan.threads)  # whatever the probe before it has left
         try:
             if late():
                 raise OutOfTime("it had not begun")
@@ -136,12 +149,12 @@ class Desk:
             assert deadline is not None
             found.dropped[name] = f"the budget of {deadline.seconds:g} s was used up: {came}, and no rule asks for it"
             found.findings[name] = not_run("skipped", found.dropped[name])
-        except (ContractError, TargetError):  # the model's fault in this probe's work alone
-            found.findings[name] = failure(traceback.format_exc())
+        except (ContractError, TargetError, WorkerError) as error:  # the model's fault in this probe's work alone
+            found.findings[name] = failure(traceback_of(error))
         except AuditError:
             raise
-        except Exception:  # noqa: BLE001 - a probe's fault is its own finding; the run goes on
-            found.findings[name] = failure(traceback.format_exc())
+        except Exception as error:  # noqa: BLE001 - a probe's fault is its own finding; the run goes on
+            found.findings[name] = failure(traceback_of(error))
         self.progress(name, 1, 1)
 
     def finding(self, probe: Probe, look: Fold | None, late: Late) -> Finding:
@@ -158,15 +171,18 @@ class Desk:
             self.found.costs[probe.id()] = dataclasses.asdict(probe.cost(job.target, job.dataset))
         rows = {}
         if study is not None:
-            rows = run_study(probe.id(), study, *given, self.work, progress=self.progress, late=late)
+            rows = run_study(
+                probe.id(), study, *given, self.work, progress=self.progress, late=late, engine=self.engine
+            )  # fmt: skip
         return probe.conclude(job.target, evidence, dataclasses.replace(results, rows=rows))
 
 
-def training(job: Job, work: Path, *, progress: Progress = silent) -> Training | None:
+def training(job: Job, work: Path, *, progress: Progress = silent, engine: Engine = LOCAL) -> Training | None:
     """The features of the training set, by a pass of its own that resumes as the first one does."""
     if job.train is None:
         return None
-    merged, broken = run_pass(job.target, job.train, {TRAIN: Features()}, job.plan, work, what=TRAIN, progress=progress)
+    looked = {TRAIN: Features()}
+    merged, broken = run_pass(job.target, job.train, looked, job.plan, work, what=TRAIN, progress=progress, engine=engine)
     if broken:
         raise AuditError(f"the pass over the training data failed: {broken[TRAIN].strip().splitlines()[-1]}")
     return Training(job.train, merged[TRAIN].save()["features"])

@@ -35,6 +35,8 @@ class Wish:
     batch: int | None = None
     plan: Path | None = None
     """A plan to repeat, in the place of all of these."""
+    threads: int | None = None
+    """Threads of torch in each process; the number that it has where None."""
 
     def require(self, settings: Settings) -> None:
         """Raise ConfigError for what cannot be run, before a model is loaded."""
@@ -63,7 +65,9 @@ class Wish:
             plan = read_plan(self.plan)
             return Job(target, dataset, repeated(plan, target), plan, name, train)
         probes, left_out = self.chosen(settings)
-        plan = make_plan(target, probes, profile=self.profile, seed=self.seed, batch=self.batch, left_out=left_out)
+        plan = make_plan(
+            target, probes, profile=self.profile, seed=self.seed, batch=self.batch, threads=self.threads, left_out=left_out
+        )
         return Job(target, dataset, probes, plan, name, train)
 
 
@@ -122,6 +126,7 @@ def make_plan(
     profile: str,
     seed: int = 0,
     batch: int | None = None,
+    threads: int | None = None,
     left_out: Mapping[str, str] | None = None,
 ) -> Plan:
     """The default plan: a pure function of the input's size, the device's class and the number of threads."""
@@ -130,7 +135,7 @@ def make_plan(
         probes={probe.id(): probe.parameters() for probe in probes},
         batch=batch or images_at_once(target.input_shape, target.device),
         shard=SHARD,
-        threads=torch.get_num_threads(),
+        threads=threads or torch.get_num_threads(),
         device=target.device.type,
         seed=seed,
         left_out=dict(left_out or {}),

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from auditor import plan as planning
+from auditor.engines import Engine
+from auditor.engines.local import LOCAL
 from auditor.gather import Deadline, Gathered, collect, failure
 from auditor.job import Job
 from auditor.probe import Probe, about
@@ -112,6 +114,7 @@ def execute(
     helpers: Path | None = None,
     deadline: Deadline | None = None,
     progress: Progress = silent,
+    engine: Engine = LOCAL,
 ) -> AuditRecord:
     """Collect and write; `run.json` gets what may differ between equal runs: clock, host, seconds.
 
@@ -121,7 +124,7 @@ def execute(
     torch.set_num_threads(job.plan.threads)
     torch.manual_seed(job.plan.seed)
     work.mkdir(parents=True, exist_ok=True)
-    found = collect(job, work, helpers=helpers, deadline=deadline, progress=progress)
+    found = collect(job, work, helpers=helpers, deadline=deadline, progress=progress, engine=engine)
     done = carried_out(job, found.dropped)
     record = write(done, found, folder)
     write_json(folder / "plan.json", dataclasses.asdict(done.plan))
@@ -135,6 +138,7 @@ def execute(
             "python": platform.python_version(),
             "device": torch.cuda.get_device_name() if job.target.device.type == "cuda" else job.target.device.type,
             "key": job.key(),
+            "engine": engine.facts(),
             "spent": found.spent,
             "timings": {name: dict(finding.timings) for name, finding in found.findings.items() if finding.timings},
         },

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ import torch
 
 from auditor.checkpoint import Checkpoint
 from auditor.dataset import Dataset
-from auditor.engines.local import run_shards
+from auditor.engines import Engine
+from auditor.engines.local import LOCAL
 from auditor.fold import Batch, Fold, State, Study, concatenate
 from auditor.plan import Plan
 from auditor.target import Target
@@ -62,6 +65,39 @@ def look_at(target: Target, dataset: Dataset, positions: range, folds: Mapping[s
     return failed
 
 
+@dataclass(frozen=True)
+class Shard:
+    """The work on one shard of the pass."""
+
+    empty: Mapping[str, Fold]
+    """Folds that have seen nothing."""
+    failed: dict[str, str]
+    """Those that raised need see no more; in this process it grows while the pass goes on."""
+    batch: int
+    seed: int
+
+    def __call__(self, target: Target, dataset: Dataset, positions: range) -> tuple[dict[str, State], dict[str, str]]:
+        """Fold name -> what it saved of these positions; fold name -> traceback of those that raised."""
+        torch.manual_seed(self.seed * 1_000_003 + positions.start)  # a forward that is random draws the same in any process
+        fresh = {name: copy.deepcopy(fold) for name, fold in self.empty.items() if name not in self.failed}
+        broken = look_at(target, dataset, positions, fresh, self.batch)
+        return {name: fold.save() for name, fold in fresh.items() if name not in broken}, broken
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The work on some items of a study."""
+
+    study: Study
+    seed: int
+
+    def __call__(self, target: Target, dataset: Dataset, span: range) -> State:
+        """Row name -> one row an item."""
+        torch.manual_seed(self.seed)
+        rows = self.study.work(target, dataset, [self.study.items[i] for i in span])
+        return {key: np.asarray(value) for key, value in rows.items()}
+
+
 def run_pass(
     target: Target,
     dataset: Dataset,
@@ -71,6 +107,7 @@ def run_pass(
     *,
     what: str = "pass",
     progress: Progress = silent,
+    engine: Engine = LOCAL,
 ) -> tuple[dict[str, Fold], dict[str, str]]:
     """Every sample exactly once through the model, shown to all folds.
 
@@ -83,11 +120,7 @@ def run_pass(
     for name, state in checkpoint.states.items():
         merged[name].load(state)
     todo = shards(len(dataset), plan.shard)
-
-    def task(positions: range) -> tuple[dict[str, Fold], dict[str, str]]:
-        fresh = {name: copy.deepcopy(fold) for name, fold in empty.items() if name not in failed}
-        return fresh, look_at(target, dataset, positions, fresh, plan.batch)
-
+    task = Shard(empty, failed, plan.batch, plan.seed)
     done = checkpoint.done
 
     def save() -> None:
@@ -95,15 +128,18 @@ def run_pass(
         checkpoint.write(done, {name: fold.save() for name, fold in merged.items() if name not in failed})
 
     try:
-        for index, (fresh, broken) in run_shards(todo[done:], task):
-            failed.update(broken)
-            for name, fold in fresh.items():
-                if name not in failed:
-                    merged[name].merge(fold)
-            done = index + 1
-            progress(what, todo[index][1].stop, len(dataset))
-            if checkpoint.pace.due():
-                save()
+        with closing(engine.run(todo[done:], task, target, dataset)) as results:
+            for index, (states, broken) in results:
+                failed.update({name: trace for name, trace in broken.items() if name not in failed})
+                for name, state in states.items():
+                    if name not in failed:
+                        fresh = copy.deepcopy(empty[name])
+                        fresh.load(state)
+                        merged[name].merge(fresh)
+                done = index + 1
+                progress(what, todo[index][1].stop, len(dataset))
+                if checkpoint.pace.due():
+                    save()
     finally:
         if done > checkpoint.done:
             save()
@@ -120,6 +156,7 @@ def run_study(
     *,
     progress: Progress = silent,
     late: Late = on_time,
+    engine: Engine = LOCAL,
 ) -> State:
     """The rows of all items, in their order. Goes on from the checkpoint in `work`.
 
@@ -129,25 +166,20 @@ def run_study(
     parts = [checkpoint.states["rows"]] if checkpoint.states.get("rows") else []
     todo = shards(len(study.items), study.chunk)
     done = checkpoint.done
-
-    def task(span: range) -> State:
-        torch.manual_seed(plan.seed)
-        rows = study.work(target, dataset, [study.items[i] for i in span])
-        return {key: np.asarray(value) for key, value in rows.items()}
-
     try:
-        for index, rows in run_shards(todo[done:], task):
-            for key, value in rows.items():
-                if len(value) != len(todo[index][1]):
-                    raise ValueError(f"study of {name}: expected {len(todo[index][1])} rows of {key!r}, got {len(value)}")
-            parts.append(rows)
-            done = index + 1
-            progress(name, todo[index][1].stop, len(study.items))
-            if checkpoint.pace.due():
-                parts = [concatenate(parts)]
-                checkpoint.write(done, {"rows": parts[0]})
-            if done < len(todo) and late():
-                raise OutOfTime(f"{todo[index][1].stop} of {len(study.items)} items were finished")
+        with closing(engine.run(todo[done:], Chunk(study, plan.seed), target, dataset)) as results:
+            for index, rows in results:
+                for key, value in rows.items():
+                    if len(value) != len(todo[index][1]):
+                        raise ValueError(f"study of {name}: expected {len(todo[index][1])} rows of {key!r}, got {len(value)}")
+                parts.append(rows)
+                done = index + 1
+                progress(name, todo[index][1].stop, len(study.items))
+                if checkpoint.pace.due():
+                    parts = [concatenate(parts)]
+                    checkpoint.write(done, {"rows": parts[0]})
+                if done < len(todo) and late():
+                    raise OutOfTime(f"{todo[index][1].stop} of {len(study.items)} items were finished")
     finally:
         if done > checkpoint.done:
             checkpoint.write(done, {"rows": concatenate(parts)})

@@ -101,6 +101,8 @@ PlanFile = Annotated[Path | None, typer.Option(help="repeat this plan (the plan.
 BudgetTime = Annotated[
     str | None, typer.Option(help="a time such as 5m: what no rule asks for is made smaller or left out to fit it")
 ]
+EngineName = Annotated[str, typer.Option(help="local, ray (workers on this machine) or ray:ADDRESS (of a cluster)")]
+Workers = Annotated[int | None, typer.Option(help="of --engine ray; as many as there is room for where not given", min=1)]
 Batch = Annotated[int | None, typer.Option(help="images a forward pass (a function of the input's size)", min=1)]
 
 
@@ -133,6 +135,8 @@ def run(
     generator: OwnGenerator = None,
     plan: PlanFile = None,
     budget: BudgetTime = None,
+    engine: EngineName = "local",
+    workers: Workers = None,
     force: Annotated[bool, typer.Option(help="replace an audit of other inputs in --out")] = False,
 ) -> None:
     """Audit a model: plan, collect, judge, render."""

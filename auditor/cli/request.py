@@ -45,6 +45,8 @@ class Request:
     plan: Path | None = None
     budget: str | None = None
     save: Path | None = None
+    engine: str = "local"
+    workers: int | None = None
     settings: Settings | None = field(default=None)
 
 

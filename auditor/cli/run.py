@@ -14,13 +14,14 @@ from auditor.cli.progress import Bars
 from auditor.cli.request import Request, default_name, given_preprocess, merged, model_args, settings_of, wished
 from auditor.config import Settings
 from auditor.config.moved import today_of
+from auditor.engines import opened
 from auditor.errors import ConfigError
 from auditor.job import Job
 from auditor.store import require_writable, write_json
 from auditor.types import Verdict
 
 
-def prepare(request: Request, settings: Settings, bars: Bars) -> Job:
+def prepare(request: Request, settings: Settings, bars: Bars, threads: int | None = None) -> Job:
     """Load model and data, fix the plan."""
     for name in ("model", "data"):
         if getattr(request, name) is None:
@@ -28,7 +29,7 @@ def prepare(request: Request, settings: Settings, bars: Bars) -> Job:
                 f"--{name} is missing; give it here or in audit.toml under [{'target' if name == 'model' else 'data'}]"
             )
     api.require_rules(settings)
-    wish = wished(request)
+    wish = dataclasses.replace(wished(request), threads=threads)
     wish.require(settings)
     if request.budget is not None:
         seconds_of(request.budget)
@@ -78,13 +79,14 @@ def run_request(request: Request, *, force: bool = False) -> int:
     request = merged(request, settings)
     out = request.out or Path("reports") / default_name(str(request.model))
     require_writable(out.parent)
-    with Bars() as bars:
-        job = prepare(request, settings, bars)
+    with opened(request.engine, request.workers) as engine, Bars() as bars:
+        job = prepare(request, settings, bars, engine.threads)
         try:
             budgeted = fitted(request, settings, job)
             job = job if budgeted is None else budgeted.job
             print_plan(job, {today_of(rule.measure).split(".")[0] for rule in settings.gate.all_rules}, budgeted)
-            audit = api.run_job(job, out, settings, request.work, budgeted=budgeted, progress=bars, force=force)
+            how: dict[str, Any] = {"budgeted": budgeted, "progress": bars, "force": force, "engine": engine}
+            audit = api.run_job(job, out, settings, request.work, **how)
         finally:
             job.target.restore()
     from auditor.report import render_listing

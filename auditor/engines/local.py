@@ -1,15 +1,31 @@
-"""In this process, one shard after the other."""
+"""In this process, one unit of work after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Generator, Sequence
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+from auditor.dataset import Dataset
+from auditor.engines import Result, Task, Work, attempt
+from auditor.target import Target
+from auditor.types import Json
 
 
-def run_shards(tasks: Sequence[tuple[int, Task]], work: Callable[[Task], Result]) -> Iterator[tuple[int, Result]]:
-    """Yield (index, work(task)) for each (index, task), in order, as each is done."""
-    for index, task in tasks:
-        yield index, work(task)
+class Local:
+    """The engine of a single process."""
+
+    threads: int | None = None
+    cpu_seconds = 0.0
+
+    def run(
+        self, tasks: Sequence[Task], work: Work[Result], target: Target, dataset: Dataset
+    ) -> Generator[tuple[int, Result], None, None]:
+        """(number, result) of each task, in order, as each is done."""
+        for index, span in tasks:
+            yield index, attempt(work, target, dataset, span)
+
+    def facts(self) -> dict[str, Json]:
+        """For run.json."""
+        return {"name": "local"}
+
+
+LOCAL = Local()

@@ -16,7 +16,7 @@ from auditor.ops.maps import Shape
 from auditor.preprocess import Opaque, Preprocess
 from auditor.target import contract
 from auditor.target.factory import as_preparation
-from auditor.target.model import Target
+from auditor.target.model import Recipe, Target
 from auditor.target.sources import open_model
 from auditor.target.trace import Call, find_head, trace
 from auditor.target.weights import line, load_into, read_weights
@@ -119,11 +119,12 @@ def load_target(
     if isinstance(model, str):
         built = open_model(model, weights=None if weights is None else Path(weights), args=model_args or {})
         source, own, net = model, built.preprocess, built.model
+        recipe: Recipe | None = Recipe(model, None if weights is None else Path(weights).absolute(), dict(model_args or {}))
         names, notes = classes or built.classes, list(built.notes)
     else:
         if not isinstance(model, nn.Module):
             raise TargetError(f"expected a torch.nn.Module or what --model takes, got {type(model).__name__}")
-        source, own, net = type(model).__qualname__, as_preparation(getattr(model, "preprocess", None)), model
+        source, own, net, recipe = type(model).__qualname__, as_preparation(getattr(model, "preprocess", None)), model, None
         given = classes or getattr(model, "classes", None)
         names, notes = tuple(map(str, given)) if isinstance(given, list | tuple) and given else None, []
         if weights is not None:
@@ -162,6 +163,7 @@ def load_target(
         trace=calls,
         head=find_head(calls, raw_outputs(calls, outputs, told)),
         notes=(*notes, *told),
+        recipe=recipe,
         _restore=restore,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -31,6 +32,15 @@ class Look:
     """(n,D) float32: what the head is given, averaged over positions or tokens where it has them."""
     activations: Mapping[str, Tensor]
     """Layer -> its output: (n,C,h,w) maps where it holds maps in any layout, else as it is."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model was made that was named by `--model`: by this, another process makes it again."""
+
+    spec: str
+    weights: Path | None
+    args: Mapping[str, Any]
 
 
 @dataclass
@@ -60,6 +70,8 @@ class Target:
     """Another model for the same classes, which is shown the pictures made for this one."""
     generator: OwnGenerator | None = None
     """The user's own image generator, in the place of one that is trained."""
+    recipe: Recipe | None = None
+    """None where the model was given as an object."""
     _restore: Callable[[], None] = field(default=lambda: None, repr=False)
 
     @property
