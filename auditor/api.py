@@ -40,6 +40,7 @@ __all__ = ["Attack", "Audit", "attack", "attribute", "open_audit", "run", "visua
 OPTIONS = (
     "weights", "model_args", "task", "classes_file", "label_map", "depth16", "device", "seed", "batch", "work",
     "second_model", "generator", "workers",
+    "keep_features",
 )  # fmt: skip
 
 
@@ -87,7 +88,8 @@ def run(
     for is cut to fit, in the order that `auditor.budget` states.
     `engine`: "local", "ray" or "ray:ADDRESS": where the work with the model is done; the audit is the same.
     Options: weights, model_args, task, classes_file, label_map, depth16, device, seed, batch, work, second_model (what
-    `--second-model` takes, or an nn.Module), generator (what `--generator` takes, or an nn.Module), workers (of Ray).
+    `--second-model` takes, or an nn.Module), generator (what `--generator` takes, or an nn.Module), workers (of Ray),
+    keep_features (write those of every image to features.parquet).
 
     The model is left as it was found. Raises an AuditError of `auditor.errors`: nothing half-written stays in `out`.
     """
@@ -109,7 +111,12 @@ def run(
             train = settings.data.train if train is None else train
             learnt = None if train is None else open_train(target, dataset, train, options, progress)
             job = replace(wish, threads=place.threads).job(target, dataset, learnt, settings, out.name)
-            how: dict[str, Any] = {"progress": progress, "force": force, "engine": place}
+            how: dict[str, Any] = {
+                "progress": progress,
+                "force": force,
+                "engine": place,
+                "keep_features": bool(options.get("keep_features")),
+            }
             if granted is None:
                 return run_job(job, out, settings, options.get("work"), **how)
             fitted = within(granted, job, settings, work_folder(options.get("work")))
@@ -129,6 +136,7 @@ def run_job(
     progress: Progress = silent,
     force: bool = False,
     engine: Engine = LOCAL,
+    keep_features: bool = False,
 ) -> Audit:
     """Carry a job out into `out`: collected, judged, rendered, then put in place as a whole. `budgeted`: what fitted it."""
     key = job.key()
@@ -136,7 +144,7 @@ def run_job(
     with folders.whole_or_nothing(out) as folder:
         kept, deadline = work_folder(work), None if budgeted is None else budgeted.deadline
         how: dict[str, Any] = {"helpers": kept / "helpers", "deadline": deadline, "progress": progress, "engine": engine}
-        execute(job, folder, kept / "runs" / key[:32], **how)
+        execute(job, folder, kept / "runs" / key[:32], keep_features=keep_features, **how)
         folders.write_judgement(folder, folders.judge_folder(folder, settings))
     if budgeted is not None:
         budgeted.done()

@@ -20,13 +20,13 @@ from auditor.gather import Deadline, Gathered, collect, failure
 from auditor.job import Job
 from auditor.probe import Probe, about
 from auditor.samples import sample_features, sample_index, sample_pictures, sample_table
-from auditor.store import sync_folder, write_artifacts, write_audit, write_columns, write_json
+from auditor.store import sync_folder, write_artifacts, write_audit, write_columns, write_features, write_json
 from auditor.stream import Progress, silent
 from auditor.types import SCHEMA_VERSION, AuditRecord, Finding, Section
 
 
-def write(job: Job, found: Gathered, folder: Path) -> AuditRecord:
-    """Write the whole audit folder but for gate, page and run.json; audit.json comes last."""
+def write(job: Job, found: Gathered, folder: Path, *, keep_features: bool = False) -> AuditRecord:
+    """Write the whole audit folder but for gate, page and run.json; audit.json comes last. `keep_features`: of all images."""
     findings, evidence = found.findings, found.evidence
     files: dict[str, str] = {}
     sections: dict[str, Section] = {}
@@ -45,6 +45,8 @@ def write(job: Job, found: Gathered, folder: Path) -> AuditRecord:
     files.update(write_artifacts(folder, "samples", sample_pictures(job.dataset, evidence) | sample_features(evidence)))
     write_json(folder / "artifacts" / "samples" / "sprite.json", sample_index(evidence))
     files.update(write_columns(folder, columns))
+    if keep_features:
+        files.update(write_features(folder, columns["key"], evidence.features))
     record = AuditRecord(
         schema_version=SCHEMA_VERSION,
         name=job.name,
@@ -115,6 +117,7 @@ def execute(
     deadline: Deadline | None = None,
     progress: Progress = silent,
     engine: Engine = LOCAL,
+    keep_features: bool = False,
 ) -> AuditRecord:
     """Collect and write; `run.json` gets what may differ between equal runs: clock, host, seconds.
 
@@ -126,7 +129,7 @@ def execute(
     work.mkdir(parents=True, exist_ok=True)
     found = collect(job, work, helpers=helpers, deadline=deadline, progress=progress, engine=engine)
     done = carried_out(job, found.dropped)
-    record = write(done, found, folder)
+    record = write(done, found, folder, keep_features=keep_features)
     write_json(folder / "plan.json", dataclasses.asdict(done.plan))
     write_json(
         folder / "run.json",

@@ -177,6 +177,34 @@ def write_columns(folder: Path, columns: Mapping[str, Array]) -> dict[str, str]:
     return {"predictions.parquet": hashlib.sha256(data).hexdigest()}
 
 
+ROWS_AT_ONCE = 16_384
+"""Rows of features.parquet that are turned and written at a time."""
+
+
+def write_features(folder: Path, keys: Array, features: Array) -> dict[str, str]:
+    """features.parquet: `key` as in predictions.parquet, `features` (D,) float32; returns its path -> sha256."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder / "features.parquet"
+    schema = pa.schema([("key", pa.string()), ("features", pa.list_(pa.float32(), features.shape[1]))])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=False) as writer:
+                for begin in range(0, len(features), ROWS_AT_ONCE):
+                    part = np.ascontiguousarray(features[begin : begin + ROWS_AT_ONCE], dtype=np.float32)
+                    flat = pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), part.shape[1])
+                    named = pa.array(keys[begin : begin + ROWS_AT_ONCE].tolist(), pa.string())
+                    writer.write_table(pa.table([named, flat], schema=schema))
+            file.flush()
+            os.fsync(file.fileno())
+        with path.open("rb") as file:
+            return {path.name: hashlib.file_digest(file, "sha256").hexdigest()}
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}; free space, or leave out --keep-features") from error
+
+
 def read_columns(folder: Path) -> dict[str, Array]:
     """Column -> (N,) of predictions.parquet; empty where the audit has none."""
     path = folder / "predictions.parquet"

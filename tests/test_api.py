@@ -176,3 +176,17 @@ def test_a_rule_by_an_old_name_brings_the_probe_that_holds_its_figure_today(tmp_
     if done:
         assert audit.verdict is not None
         assert [(o.id, o.verdict) for o in audit.verdict.outcomes[:1]] == [("calibration.ece", "pass")]
+
+
+def test_the_features_of_every_image_are_kept_where_asked(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    how: dict[str, Any] = {"preprocess": PREPROCESS, "probes": "performance", "device": "cpu"}
+    plain = auditor.run(Brightest(), data(), out=tmp_path / "plain", **how)
+    kept = auditor.run(Brightest(), data(), out=tmp_path / "kept", keep_features=True, **how)
+    assert not (plain.path / "features.parquet").exists()
+    table = pq.ParquetFile(kept.path / "features.parquet").read()
+    images, _ = data()
+    expected = ((images / 255 - 0.5) / 0.25).mean((1, 2))
+    np.testing.assert_allclose(np.array(table.column("features").to_pylist()), expected, atol=1e-5)
+    assert set(kept.record.files) - set(plain.record.files) == {"features.parquet"}

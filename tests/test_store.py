@@ -115,3 +115,20 @@ def test_an_unwritable_folder_is_told_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="cannot write to"):
         store.require_writable(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("count", [1, 7, 8])
+def test_features_come_back_from_parquet_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    import hashlib
+
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(store, "ROWS_AT_ONCE", 4)
+    features = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
+    features[0, 0] = np.nan
+    keys = np.array([f"{i:x}:0" for i in range(count)], dtype=object)
+    files = store.write_features(tmp_path, keys, features)
+    assert files == {"features.parquet": hashlib.sha256((tmp_path / "features.parquet").read_bytes()).hexdigest()}
+    table = pq.ParquetFile(tmp_path / "features.parquet").read()
+    assert table.column("key").to_pylist() == keys.tolist()
+    np.testing.assert_array_equal(np.array(table.column("features").to_pylist(), dtype=np.float32), features)

@@ -137,6 +137,7 @@ def run(
     budget: BudgetTime = None,
     engine: EngineName = "local",
     workers: Workers = None,
+    keep_features: Annotated[bool, typer.Option(help="write the features of every image to features.parquet")] = False,
     force: Annotated[bool, typer.Option(help="replace an audit of other inputs in --out")] = False,
 ) -> None:
     """Audit a model: plan, collect, judge, render."""

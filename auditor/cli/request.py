@@ -47,6 +47,7 @@ class Request:
     save: Path | None = None
     engine: str = "local"
     workers: int | None = None
+    keep_features: bool = False
     settings: Settings | None = field(default=None)
 
 

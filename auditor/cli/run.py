@@ -85,7 +85,13 @@ def run_request(request: Request, *, force: bool = False) -> int:
             budgeted = fitted(request, settings, job)
             job = job if budgeted is None else budgeted.job
             print_plan(job, {today_of(rule.measure).split(".")[0] for rule in settings.gate.all_rules}, budgeted)
-            how: dict[str, Any] = {"budgeted": budgeted, "progress": bars, "force": force, "engine": engine}
+            how: dict[str, Any] = {
+                "budgeted": budgeted,
+                "progress": bars,
+                "force": force,
+                "engine": engine,
+                "keep_features": request.keep_features,
+            }
             audit = api.run_job(job, out, settings, request.work, **how)
         finally:
             job.target.restore()
