@@ -109,6 +109,7 @@ class Ray:
         if self.ray.is_initialized():
             return
         own = {
+            "address": "local",  # without it Ray joins whatever cluster was last started here
             "num_cpus": self.wanted and self.wanted * torch.get_num_threads(),
             "object_store_memory": STORE,
             "include_dashboard": False,

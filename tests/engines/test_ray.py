@@ -58,6 +58,9 @@ def ray() -> Iterator[Ray]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with Ray(workers=2) as engine:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # another cluster: not the one that was asked for
+            engine.connect()
         yield engine
     torch.set_num_threads(threads)
 
