@@ -97,6 +97,23 @@ def test_an_interrupted_pass_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     assert resumed["sum"].seen == whole["sum"].seen
 
 
+def test_a_forward_that_is_random_draws_the_same_when_it_is_resumed(tmp_path: Path) -> None:
+    def noisy(stop_at: int | None = None) -> Any:
+        plain = target(stop_at)
+
+        def look(images: torch.Tensor, layers: Any = ()) -> Any:
+            return plain.look(images + torch.rand_like(images), layers)
+
+        return SimpleNamespace(device=plain.device, look=look)
+
+    whole, _ = stream.run_pass(noisy(), Data(), {"out": Outputs()}, PLAN, tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        stream.run_pass(noisy(stop_at=7), Data(), {"out": Outputs()}, PLAN, tmp_path / "b")
+    torch.manual_seed(99)
+    resumed, _ = stream.run_pass(noisy(), Data(), {"out": Outputs()}, PLAN, tmp_path / "b")
+    np.testing.assert_array_equal(resumed["out"].save()["scores"], whole["out"].save()["scores"])
+
+
 def test_a_probe_that_raises_fails_alone_and_stays_failed_on_resume(tmp_path: Path) -> None:
     folds = {"good": Sum(), "bad": Sum(fail_at=6)}
     merged, failed = stream.run_pass(target(), Data(), folds, PLAN, tmp_path)
