@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from auditor import api, engines
 from auditor.dataset import open_dataset
+from auditor.engines.handle import require_answer
 from auditor.engines.local import LOCAL
-from auditor.engines.ray import Ray, require_answer
+from auditor.engines.ray import Ray
 from auditor.errors import ConfigError, EngineError, WorkerError
 from auditor.target import load_target, open_generator
 from auditor.target.sent import pack, unpack
