@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,6 +14,7 @@ from auditor.evidence.chosen import first_classes
 from auditor.fold import Cost, Item, Study
 from auditor.lesson import Lesson
 from auditor.methods.generator import Wanted, inverse_lesson, training_work, width_of
+from auditor.methods.generator.code import STEPS
 from auditor.methods.generator.inverse import NAME
 from auditor.ops.batching import images_at_once
 from auditor.ops.columns import spread_out
@@ -146,17 +147,17 @@ class Generator(Probe):
         return Study(tuple(items), partial(make, settings=settings), chunk) if items else None
 
     def cost(self, target: Target, dataset: Dataset) -> Cost:
-        """About: see `training_work`; then the ascent, in which the generator's own work is left out."""
-        training = Cost()
-        if self.trains(target, len(dataset)):
-            training = training_work(target, width_of(target), self.wanted)
-        elif target.generator is None:
-            return training
+        """About: see `training_work`; the own work of a generator that was given is left out."""
+        if target.generator is None and not self.trains(target, len(dataset)):
+            return Cost()
         labels = np.asarray(dataset.labels)
         most = self.classes if (labels < 0).any() else min(self.classes, len(np.unique(labels)))
         pictures = most * self.pictures if target.task == "classification" else 0
-        looks = 2 * kept_back(len(dataset)) + pictures
-        return Cost(training.forwards + looks, training.gradients + 201 * pictures)
+        ascents, looks = pictures * (STEPS + 1), 2 * kept_back(len(dataset)) + pictures
+        if target.generator is not None:
+            return Cost(looks, ascents)
+        training = training_work(target, width_of(target), self.wanted, ascents)
+        return replace(training, forwards=training.forwards + looks, gradients=training.gradients + ascents)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Shares, errors, pictures, and how the training went."""

@@ -93,7 +93,7 @@ class Inversion(Probe):
     def cost(self, target: Target, dataset: Dataset) -> Cost:
         """About: the forward ends at the layer, which lies at 60 % of the depth in the mean; then a look at what came of it."""
         made = len(self.objectives) * min(self.images, len(dataset)) * len(places(target, self.layers))
-        return Cost(forwards=2.0 * made, gradients=0.6 * self.iterations * made)
+        return Cost(forwards=2.0 * made, gradients=0.6 * self.iterations * made, batch=min(self.images, len(dataset)))
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Means over the images, shares, and the pictures in order of depth."""
