@@ -86,7 +86,7 @@ class Generator(Probe):
     profiles: ClassVar[Mapping[str, Mapping[str, Json] | None]] = {
         "quick": None,
         "standard": {"largest": 64},
-        "full": {"steps": 2000},
+        "full": {},
     }
 
     classes: int = 10
@@ -196,7 +196,7 @@ class Generator(Probe):
             return f"a generator is trained on at least {FEWEST} images, and there are {count}; give your own with --generator"
         return (
             f"this profile trains generators for inputs of at most {self.largest} px; --profile full does so for larger ones "
-            "(about an hour on a CPU), and --generator takes your own"
+            "(an hour or more on a CPU for photographs: `auditor plan` tells), and --generator takes your own"
         )
 
 

@@ -29,7 +29,8 @@ class Inversion(Probe):
     + l_v TV^2(x) / C, or (Johnson) |Phi(x) - Phi0|^2 / M + tv s TV^2(x) / C over the M numbers of a layer, s = |Phi0|^2 / M.
     relative_error = |Phi(x) - Phi0| / |Phi0|; psnr = -10 log10 mean (x - x0)^2 in dB; means over the images. recognised: share of
     the inversions that get the class of their source; identified: share whose nearest image of up to 1,000 of the data is their
-    source, by the features under the head and by pixels (area means of 32 px). Johnson's figures are those of scope johnson.
+    source, by the features under the head and by pixels (correlation of area means of 32 px, so that fading does not count).
+    Johnson's figures are those of scope johnson.
     Read: Early layers give the image back almost as it was; with depth position, colour and texture go, and what stays is what
     the model works with. A high PSNR or a source identified deep in the model means that its features leak the input: treat
     stored features as images.
@@ -53,7 +54,7 @@ class Inversion(Probe):
         ),
         Measure(
             "identified_by_pixels", "Source identified by pixels", "share", "none",
-            "Share of the inversions whose nearest image of the data, by pixels, is their source.",
+            "Share of the inversions whose nearest image of the data, by the correlation of pixels, is their source.",
         ),
     )  # fmt: skip
     needs: ClassVar[Needs] = Needs(pixels=True)

@@ -18,6 +18,7 @@ GALLERY = 1000
 """Images of the data, at most, among which the source is looked for; the inverted ones are the first of them."""
 SIDE = 32
 """Side of the area means by which pixels are compared; images that are no larger are compared as they are."""
+TINY = 1e-9
 BLOCK = 64
 """Images of the gallery whose pixels are read at a time."""
 
@@ -31,7 +32,7 @@ class Leaks:
     by_features: Array
     """(n,) bool: no other image of the gallery is nearer to it than its source, by the features under the head."""
     by_pixels: Array
-    """(n,) bool: likewise by pixels."""
+    """(n,) bool: likewise by the correlation of pixels."""
     gallery: int
     """G images: by chance one of G is the nearest."""
     compared: int
@@ -60,9 +61,15 @@ def leaks(rows: State, evidence: Evidence) -> Leaks:
 
 
 def flat(pictures: Array, *, small: bool) -> Array:
-    """(n,P) float64 of pictures (n,H,W,C): as they are where `small`, else averaged over SIDE x SIDE equal areas."""
-    values = pictures if small else area_means(pictures, SIDE)
-    return values.reshape(len(values), -1).astype(np.float64)
+    """(n,P) float64 of length 1: pictures (n,H,W,C), averaged over SIDE x SIDE equal areas unless `small`, less the mean of each
+    channel.
+
+    A squared distance is then 2 - 2 r, r the correlation: inversions are faded, and by plain differences every faded picture
+    would be nearest to the greyest one.
+    """
+    values = (pictures if small else area_means(pictures, SIDE)).astype(np.float64)
+    about = (values - values.mean((1, 2), keepdims=True)).reshape(len(values), -1)
+    return np.asarray(about / np.maximum(np.linalg.norm(about, axis=1, keepdims=True), TINY))
 
 
 def squared(rows: Array, others: Array) -> Array:

@@ -114,7 +114,9 @@ def table(rows: State, names: Sequence[str], objectives: Sequence[str], leaks: L
             line |= {"error": float(rows["error"][at].mean()), "of": int(at.sum())}
             lines.append(line | {name: int(column[at].sum()) for name, column in held.items()})
     columns = [{"key": key, "label": label, "format": kind} for key, label, kind in keys]
-    caption = f"Sources are looked for among {leaks.gallery} images; pixels are compared at {leaks.compared} px."
+    caption = (
+        f"Sources are looked for among {leaks.gallery} images; pixels are compared by their correlation, at {leaks.compared} px."
+    )
     return Figure("places", "table", "Place by place", caption, {"columns": columns, "rows": lines})
 
 
