@@ -75,7 +75,14 @@ def test_a_trained_generator_shows_each_class_and_says_how_far_it_can_be_trusted
     assert section.status == "done", section.traceback
     values = section.values
     assert (values["target_reached"].k, values["target_reached"].n) == (3, 3)
-    assert values["reconstruction_error"].n == values["psnr.generator"].n == values["class_kept"].n == kept_back(N) == 6
+    assert (
+        values["reconstruction_error"].n
+        == values["psnr.generator"].n
+        == values["class_kept"].n
+        == values["identified_by_pixels"].n
+        == kept_back(N)
+        == 6
+    )
     assert values["reconstruction_error"].value < 0.3
     assert values["psnr.generator"].value > values["psnr.mean_image"].value + 5
     assert [f.name for f in section.figures] == ["classes", "reconstructions", "training"]
@@ -144,7 +151,7 @@ def test_it_says_why_it_trains_none(tmp_path: Path) -> None:
 def test_without_scores_it_still_says_what_the_features_give_away(tmp_path: Path) -> None:
     section = audited(tmp_path, Generator(steps=20, batch=8, width=4), task="features")
     assert section.status == "done"
-    assert sorted(section.values) == ["psnr.generator", "psnr.mean_image", "reconstruction_error"]
+    assert sorted(section.values) == ["identified_by_pixels", "psnr.generator", "psnr.mean_image", "reconstruction_error"]
 
 
 def test_the_cost_is_that_of_the_work(tmp_path: Path) -> None:

@@ -161,6 +161,7 @@ def test_a_source_is_identified_where_no_other_image_is_nearer() -> None:
     assert found.recognised is not None
     assert found.recognised.tolist() == [True, False, True, True]
     assert (found.gallery, found.compared) == (4, 4)
+    assert leaks(planted(0 * bytes_, np.zeros((4, 1)), np.zeros(4), [0, 1, 2, 3]), facts).by_pixels.tolist() == [False] * 4
     bare = leaks(rows, Facts(**{**facts.__dict__, "predictions": None}))
     assert bare.recognised is None
 

@@ -129,7 +129,7 @@ def course(losses: Array) -> Figure:
     return Figure("training", "lines", "Training of the generator", f"Means over {len(parts)} equal stretches.", data)
 
 
-def notes(rows: State, values: Mapping[str, Value], target: Target, side: int) -> tuple[str, ...]:
+def notes(rows: State, values: Mapping[str, Value], target: Target, side: int, gallery: int) -> tuple[str, ...]:
     """Sentences with their figures."""
     found = []
     pictures = rows["kind"] == CLASS
@@ -154,6 +154,12 @@ def notes(rows: State, values: Mapping[str, Value], target: Target, side: int) -
     if "class_kept" in values:
         kept = values["class_kept"]
         found.append(f"{kept.k} of {kept.n} of these are still taken for what they were.")
+    if "identified_by_pixels" in values:
+        hit = values["identified_by_pixels"]
+        found.append(
+            f"{hit.k} of {hit.n} lead back to their source: of {gallery} images of the data it is the one that looks most like "
+            f"them (by chance 1 of {gallery}). Stored features give an image away that far."
+        )
     if target.generator is not None:
         found.append(f"The generator is the one given, {target.generator.source}.")
     elif max(target.input_shape[1:]) > side:
