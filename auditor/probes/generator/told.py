@@ -72,7 +72,7 @@ def classes(rows: State, evidence: Evidence) -> tuple[list[Figure], dict[str, Ar
             )
         lines.append({"label": evidence.names[label], "sample": position, "cells": cells})
     starts = int(rows["start"][at].max()) + 1
-    columns = ["surest image", *("picture" if i == 0 else f"start {i + 1}" for i in range(starts))]
+    columns = ["surest image", *(f"start {i + 1}" for i in range(starts))]
     data = {"columns": columns, "rows": lines, "scale": "as they are, [0,1] to 8 bits", "pixelated": small}
     caption = (
         "The image that is most surely of a class, then pictures made for it by ascent in the generator's code, from seeded "
