@@ -146,7 +146,9 @@ def notes(rows: State, values: Mapping[str, Value], target: Target, side: int, g
     if "reconstruction_error" in values:
         error, own, mean = (values[key].value for key in ("reconstruction_error", "psnr.generator", "psnr.mean_image"))
         assert error is not None
-        poor = "; that is little: the pictures of classes are no better than this" if error > POOR else ""
+        poor = (
+            "; it can make little more than patches of colour, and its pictures of classes are no better" if error > POOR else ""
+        )
         found.append(
             f"On {values['reconstruction_error'].n} images kept back the generator's squared error is {error:.2f} of the mean "
             f"image's ({own:.1f} dB against {mean:.1f} dB){poor}."
