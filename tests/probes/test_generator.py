@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 import auditor
+from auditor.bounds import proportion
 from auditor.demo import data as demo
 from auditor.probe import about
 from auditor.probes.generator import Generator, kept_back
 from auditor.probes.generator.making import CLASS, IMAGE
-from auditor.probes.generator.told import decibels
+from auditor.probes.generator.told import decibels, notes
 from auditor.target import load_target
+from auditor.types import Value
 from tests.small import PREPROCESS
 
 torch.set_num_threads(1)
@@ -152,6 +154,22 @@ def test_without_scores_it_still_says_what_the_features_give_away(tmp_path: Path
     section = audited(tmp_path, Generator(steps=20, batch=8, width=4), task="features")
     assert section.status == "done"
     assert sorted(section.values) == ["identified_by_pixels", "psnr.generator", "psnr.mean_image", "reconstruction_error"]
+
+
+def test_what_is_said_of_a_source_that_is_found_or_not() -> None:
+    rows = {"kind": np.zeros(100, np.int64), "taken": np.zeros(100), "unit": np.ones(100)}
+    target: Any = load_target(Colours(), preprocess=PREPROCESS, device="cpu")
+    for hits, said in ((63, "63 of 100 lead back"), (0, "0 of 100 lead back")):
+        (note,) = notes(rows, {"identified_by_pixels": proportion(hits, 100)}, target, 96, 1000)
+        assert note.startswith(said)
+        assert ("give images away" in note) == (hits == 63)
+    poor = {
+        "reconstruction_error": Value(0.9, "exact", "", n=5),
+        "psnr.generator": Value(12.0, "exact", "dB"),
+        "psnr.mean_image": Value(11.5, "exact", "dB"),
+    }
+    assert "patches of colour" in notes(rows, poor, target, 96, 5)[0]
+    assert "at most 8 px a side" in notes(rows, {}, target, 8, 5)[0]
 
 
 def test_the_cost_is_that_of_the_work(tmp_path: Path) -> None:

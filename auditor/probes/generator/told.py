@@ -158,9 +158,11 @@ def notes(rows: State, values: Mapping[str, Value], target: Target, side: int, g
         found.append(f"{kept.k} of {kept.n} of these are still taken for what they were.")
     if "identified_by_pixels" in values:
         hit = values["identified_by_pixels"]
+        given = hit.low is not None and hit.low > 1 / gallery
+        means = "So stored features give images away." if given else "By this generator the features give no image away."
         found.append(
             f"{hit.k} of {hit.n} lead back to their source: of {gallery} images of the data it is the one that looks most like "
-            f"them (by chance 1 of {gallery}). Stored features give an image away that far."
+            f"them (by chance 1 of {gallery}). {means}"
         )
     if target.generator is not None:
         found.append(f"The generator is the one given, {target.generator.source}.")
