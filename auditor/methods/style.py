@@ -108,13 +108,19 @@ def aim_of(phi: Phi, layers: Layers, content: Tensor, grams: tuple[Tensor, ...])
         return Aim(wide(phi(content[None])[layers.content]), grams)
 
 
-def terms(phi: Phi, layers: Layers, aim: Aim, images: Tensor) -> tuple[Tensor, Tensor]:
-    """(n,) |F - F0|^2 / |F0|^2 and (n,) the mean over the style layers of |G - G'|^2 / |G'|^2, of images (n,C,H,W)."""
+def layer_terms(phi: Phi, layers: Layers, aim: Aim, images: Tensor) -> Tensor:
+    """(1 + L, n) of images (n,C,H,W): |F - F0|^2 / |F0|^2, and below it |G - G'|^2 / |G'|^2 of each style layer."""
     maps = phi(images)
     apart = (wide(maps[layers.content]) - aim.maps).flatten(1).square().sum(1)
     content = apart / aim.maps.flatten(1).square().sum(1).clamp_min(TINY)
     shares = [gram_share(gram(maps[i]), wanted) for i, wanted in zip(layers.style, aim.grams, strict=True)]
-    return content, torch.stack(shares).mean(0)
+    return torch.stack([content, *shares])
+
+
+def terms(phi: Phi, layers: Layers, aim: Aim, images: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) |F - F0|^2 / |F0|^2 and (n,) the mean over the style layers of |G - G'|^2 / |G'|^2, of images (n,C,H,W)."""
+    found = layer_terms(phi, layers, aim, images)
+    return found[0], found[1:].mean(0)
 
 
 def loss_of(phi: Phi, layers: Layers, aim: Aim, weights: Weights) -> Callable[[Tensor], Tensor]:
