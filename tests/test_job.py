@@ -33,7 +33,7 @@ def test_without_labels_what_needs_them_does_not_apply_and_the_rest_runs(tmp_pat
         found = audit[name].status, audit[name].reason
         assert found == ("not_applicable", "it needs labels, and no sample has one")
     others = {name: s.status for name, s in audit.record.sections.items() if name not in (*labelled, "shape_bias")}
-    left_out = {name: others.pop(name) for name in ("deepdream", "facets", "generator", "corruptions")}
+    left_out = {name: others.pop(name) for name in ("deepdream", "facets", "generator", "corruptions", "style")}
     assert set(left_out.values()) == {"skipped"}, "the profile quick leaves them out"
     assert set(others.values()) == {"done"}, others
     assert audit["shape_bias"].status == "not_applicable", "no folder of cue-conflict pictures was named"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,15 @@ from torch import Tensor, nn
 
 import auditor
 from auditor.errors import DataError
+from auditor.methods.gram import phi_of
+from auditor.methods.style import style_layers, transfer
+from auditor.methods.unit import as_pixels, unit_images
 from auditor.preprocess import Geometry, Preprocess
 from auditor.probe import Results
 from auditor.probes.shape_bias import ShapeBias
+from auditor.probes.shape_bias.conflicts import WEIGHTS, conflicts_of
+from auditor.probes.shape_bias.look import squared
+from auditor.probes.shape_bias.told import OWN
 from tests.probes.style_world import Data, rows_of, world
 
 __all__ = ["world"]
@@ -120,3 +127,74 @@ def test_pictures_without_a_conflict_say_nothing(world: tuple[Any, Any], tmp_pat
     probe = ShapeBias(cues=str(tmp_path / "cues"))
     found = probe.conclude(target, facts, Results(rows=rows_of(probe, target, facts)))
     assert found.status == "not_applicable"
+
+
+def with_answers(facts: Any, predicted: list[int]) -> Any:
+    labels = Data().labels
+    facts.predictions = SimpleNamespace(predicted=np.array(predicted), correct=np.array(predicted) == labels)
+    return facts
+
+
+def test_conflicts_are_of_two_classes_that_the_model_gets_right(world: tuple[Any, Any]) -> None:
+    facts = with_answers(world[1], [0, 0, 2, 1, 2, 2])  # image 2 is wrong
+    found = conflicts_of(facts, 5)
+    assert found is not None
+    labels = Data().labels
+    assert len(found.pairs) == 5
+    assert len(set(found.pairs)) == 5
+    for (content, texture), cue in zip(found.pairs, found.cues.items, strict=True):
+        assert 2 not in (content, texture)
+        assert labels[content] != labels[texture]
+        assert (found.classes[cue.shape], found.classes[cue.texture]) == (labels[content], labels[texture])
+    few = conflicts_of(facts, 2)
+    assert few is not None
+    assert len(few.pairs) == 2
+
+
+def test_without_two_classes_right_there_is_no_conflict(world: tuple[Any, Any]) -> None:
+    assert conflicts_of(with_answers(world[1], [0, 0, 0, 0, 0, 0]), 5) is None
+    assert conflicts_of(with_answers(world[1], [0, 0, 1, 1, 2, 2]), 0) is None
+    facts = with_answers(world[1], [0] * 6)
+    found = ShapeBias(conflicts=3).conclude(world[0], facts, Results())
+    assert found.status == "not_applicable"
+    assert "two classes" in found.reason
+
+
+def test_a_made_conflict_is_the_content_in_the_style_of_the_texture(world: tuple[Any, Any]) -> None:
+    target, facts = world[0], with_answers(world[1], [0, 0, 1, 1, 2, 2])
+    probe = ShapeBias(conflicts=3, evaluations=25)
+    rows, conflicts = rows_of(probe, target, facts), conflicts_of(facts, 3)
+    assert conflicts is not None
+    names, layers = style_layers(target)
+    content, texture = unit_images(Data(), conflicts.pairs[1], "cpu")
+    alone = transfer(phi_of(target, names), content, [texture], layers=layers, weights=WEIGHTS, evaluations=25)
+    np.testing.assert_array_equal(rows["picture"][1], squared(as_pixels(alone.picture[None])[0]))
+    assert rows["style"][1] == pytest.approx(alone.style)
+    scores = target.look(target.preprocess.normalise((alone.picture[None] * 255).round() / 255)).scores
+    assert conflicts.classes[int(rows["category"][1])] == int(scores[0, list(conflicts.classes)].argmax()), (
+        "all classes are asked"
+    )
+    again = rows_of(probe, target, facts, chunk=2)
+    assert all(np.array_equal(rows[k], again[k]) for k in rows)
+
+
+def test_made_conflicts_say_that_they_do_not_compare(world: tuple[Any, Any]) -> None:
+    target, facts = world[0], with_answers(world[1], [0, 0, 1, 1, 2, 2])
+    probe = ShapeBias(conflicts=4, evaluations=3)
+    rows = rows_of(probe, target, facts)
+    found = probe.conclude(target, facts, Results(rows=rows))
+    assert found.status == "done"
+    assert all(value.flags == (OWN,) for value in found.values.values())
+    assert "do not compare one to one" in found.notes[1]
+    assert "not comparable one to one" in found.figures[0].caption
+    assert found.values["shape_decisions"].n == 4
+    cost = probe.cost(target, facts.dataset)
+    assert cost.forwards == 4
+    assert 0 < cost.gradients <= 12
+    assert ShapeBias().cost(target, facts.dataset).gradients == 0
+
+
+@pytest.mark.parametrize("bad", [{"conflicts": -1}, {"evaluations": 0}])
+def test_wrong_parameters_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        ShapeBias(**bad)

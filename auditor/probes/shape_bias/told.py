@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,8 +16,12 @@ SHOWN = 4
 """Pictures of each kind of decision."""
 
 
-def told(cues: Cues, rows: State) -> Finding:
-    """The figures, the two charts, and examples of each decision."""
+OWN = "made with the model's own features: not comparable with published figures"
+"""Flag of every figure on pictures that were made from the data."""
+
+
+def told(cues: Cues, rows: State, *, own: bool = False) -> Finding:
+    """The figures, the two charts, and examples of each decision. `own`: the pictures were made from the data."""
     items = [cues.items[i] for i in rows["item"].tolist()]
     shape, texture = np.array([c.shape for c in items]), np.array([c.texture for c in items])
     decisions = decide(rows["category"], shape, texture)
@@ -24,14 +29,28 @@ def told(cues: Cues, rows: State) -> Finding:
     if not conflicts:
         return Finding("not_applicable", "no picture of the folder has a texture of another category than its shape")
     values = figures(cues, rows["category"], shape, texture, decisions)
+    if own:
+        values = {name: replace(value, flags=(OWN,)) for name, value in values.items()}
     gallery, artifacts = examples(cues, rows, shape, texture, decisions)
     by_shape, by_texture = int(decisions.shape.sum()), int(decisions.texture.sum())
     note = (
         f"Of {conflicts} pictures whose cues disagree, {by_shape} were decided by shape, {by_texture} by texture and "
         f"{conflicts - by_shape - by_texture} by neither."
     )
-    shown = (beside_others(values["bias"]), *by_category(cues, shape, decisions), gallery)
-    return Finding("done", values=values, figures=shown, notes=(note,), artifacts=artifacts)
+    notes = (note, made_so(cues, rows)) if own else (note,)
+    shown = (beside_others(values["bias"], own=own), *by_category(cues, shape, decisions), gallery)
+    return Finding("done", values=values, figures=shown, notes=notes, artifacts=artifacts)
+
+
+def made_so(cues: Cues, rows: State) -> str:
+    """How the pictures came to be, and what follows for their figures."""
+    return (
+        f"No folder of cue conflicts was given, so {len(rows['item'])} were made from images that the model gets right, of "
+        f"{len(cues.categories)} classes, by style transfer with the model's own features: on average "
+        f"{rows['content'].mean():.2f} of its length away from the content, {rows['style'].mean():.2f} from the texture. "
+        "The published values are of pictures made by another network and do not compare one to one; "
+        "the highest of these classes decides."
+    )
 
 
 def figures(cues: Cues, category: Array, shape: Array, texture: Array, decisions: Decisions) -> dict[str, Value]:
@@ -53,7 +72,7 @@ def figures(cues: Cues, category: Array, shape: Array, texture: Array, decisions
     return values
 
 
-def beside_others(bias: Value) -> Figure:
+def beside_others(bias: Value, *, own: bool) -> Figure:
     """This model among the published ones."""
     rows = [("this model", bias.value or 0.0, bias.low, bias.high), *((name, v, None, None) for name, v in PUBLISHED.items())]
     rows.sort(key=lambda row: -row[1])
@@ -67,6 +86,8 @@ def beside_others(bias: Value) -> Figure:
         "This model with its 90 % interval; the others as published, on all 1,280 pictures of Geirhos et al. 2019. "
         "Stylised: trained on ImageNet in the style of paintings."
     )
+    if own:
+        caption += " This model's pictures were made by its own features, the others' by VGG-19: not comparable one to one."
     return Figure("published", "bars", "Shape bias beside published ones", caption, data)
 
 
