@@ -28,7 +28,7 @@ NAME = "style"
 BETAS = (0.9, 0.99)
 FALL = 0.7
 """The last share of the steps, in which the rate falls to 0."""
-OWN_RATE = 15.0
+OWN_RATE = 30.0
 """Times the rate, for gains and offsets: they are of the size of 1, the weights are small."""
 LEAST = 0.75
 """Sides of the cut-outs that it is shown, over those of an image, at least."""
@@ -45,7 +45,7 @@ class Wanted:
     new: int = 0
     """How many of the styles come later: the last ones."""
     batch: int = 2
-    rate: float = 3e-3
+    rate: float = 1e-3
     side: int = 128
     """Longer side of the pictures it is trained on, at most."""
     width: int = 16

@@ -121,7 +121,7 @@ class ShapeBias(Probe):
             return Cost()
         order = {call.name: call.order for call in target.trace}
         part = (order[style_layers(target)[0][-1]] + 1) / len(target.trace)
-        return Cost(forwards=float(self.conflicts), gradients=self.conflicts * self.evaluations * part)
+        return Cost(forwards=float(self.conflicts), gradients=self.conflicts * self.evaluations * part, batch=1.0)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Decisions counted."""

@@ -67,7 +67,7 @@ class Style(Probe):
     profiles: ClassVar[Mapping[str, Mapping[str, Json] | None]] = {
         "quick": None,
         "standard": None,
-        "full": {"steps": 2000, "new_steps": 200, "evaluations": 300, "stylised": 1000},
+        "full": {"steps": 2000, "new_steps": 300, "evaluations": 300, "stylised": 1000},
     }
     only_shown: ClassVar[frozenset[str]] = frozenset({"styles", "own_colours"})
     """Names of files alone: what they hold is named by `content`."""
@@ -170,6 +170,7 @@ class Style(Probe):
         return Cost(
             forwards=lesson.forwards + asked * count * (1 + own),
             gradients=lesson.gradients + pictures * self.evaluations * part,
+            batch=1.0,
         )
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
