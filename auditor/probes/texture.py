@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Texture(Probe):
     """Asks: What does each depth hold of an image once all places are forgotten, and is that enough for the class?
-    Formula: G = F F^T / M of maps F (C,M); E = sum (G - G')^2 / 4C^2 a layer. From seeded noise, at half the size first, by
+    Formula: G = F F^T / M of maps F (C,M) less the means of the image's own, and a constant channel beside them, so that means
+    and covariance are met alike; E = sum (G - G')^2 / 4C^2 a layer. From seeded noise, at half the size first, by
     L-BFGS within [0,1] on the mean over the layers, up to the one shown, of E over that of G = 0 (|G - G'|^2 / |G'|^2).
     final_loss_ratio = E at the picture over E at the noise, of the deepest of its layers; mean over the images.
     Read: From shallow layers colours and strokes come back, from deeper ones parts of things, strewn about. class_kept says how
@@ -47,7 +48,12 @@ class Texture(Probe):
     )
     measures: ClassVar[tuple[Measure, ...]] = (
         Measure(
-            "final_loss_ratio", "Final loss ratio", "", "none", "Gram loss after the synthesis over that of the noise before."
+            "final_loss_ratio",
+            "Final loss ratio",
+            "",
+            "none",
+            "Gram loss after the synthesis over that of the noise before.",
+            revision=2,
         ),
         Measure("class_kept", "Class kept by texture", "share", "none", "Share of images whose texture gets the image's class."),
     )
