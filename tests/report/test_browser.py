@@ -171,7 +171,7 @@ def test_a_real_audit_with_hostile_class_and_file_names_opens_whole_and_inert(tm
         model, str(tmp_path / "data" / "m.csv"), preprocess=preprocess, profile="quick", device="cpu", out=tmp_path / "reports" / "x",
         config={"gate": {"rules": [{"measure": "performance.top1", "at_least": 0.99}]}},
     )  # fmt: skip
-    left_out = ("shape_bias", "deepdream", "facets", "generator", "corruptions")
+    left_out = ("shape_bias", "deepdream", "facets", "generator", "corruptions", "style")
     assert {s.status for name, s in audit.record.sections.items() if name not in left_out} == {"done"}
     seen = visit(audit.index)
     seen.show_all()
