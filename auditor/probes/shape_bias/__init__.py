@@ -46,8 +46,9 @@ class ShapeBias(Probe):
     42.9 %); one trained on stylised photographs by shape (81.4 %). A low bias warns of surfaces, weather and noise that change.
     Misleads: The bias leaves out the pictures decided for neither: read the two shares beside it. The pictures are made by style
     transfer and look like nothing in the training data; the published figures are of all 1,280 pictures of Geirhos et al., made
-    by VGG-19. Pictures made by the audited model's own features are driven to what it takes for the texture, which may favour
-    that: their bias compares with no published one, only with that of the same model on the same images.
+    by VGG-19. Pictures made by the audited model's own features are driven to what it takes for the texture, also by changes
+    that nobody sees, so texture wins more often (EfficientNet-Lite0: a bias of 2.6 % on 40 of its own, 21.5 % on 300 published
+    ones). That bias compares with no published one, only with others that were made alike.
     """
 
     title: ClassVar[str] = "Shape or texture"

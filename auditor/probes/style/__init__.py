@@ -36,8 +36,9 @@ class Style(Probe):
     of optimisation at its end; stylised_accuracy = share right of labelled images after the net, the mean over the styles.
     Read: What stays of an image under a style is what the model takes for content. A model that goes by shape keeps its
     accuracy under style; one that goes by texture loses it, as the texture is the style's: see the shape bias beside it.
-    Misleads: The net meets the model's own features, so another model may see other pictures. Accuracy falls also because
-    shapes blur: a loss is a sign of texture reliance, not its measure. The net was trained on most of these images, without
+    Misleads: The net is driven to what this model takes for the style, also by changes that nobody sees, and shapes blur, too: a
+    loss is a sign of texture reliance, not its measure, and compares only with that of nets trained alike. The net was trained on
+    most of these images, without
     their labels. N depends on the optimiser: L-BFGS from the image itself is a strong one.
     """
 
