@@ -15,8 +15,8 @@ from torch import Tensor
 from auditor import api
 from auditor.cli.progress import Bars
 from auditor.cli.request import Request, given_preprocess, model_args, numbers
-from auditor.dataset.decode import Depth16, Limits, Refused, decode
-from auditor.errors import ConfigError, DataError
+from auditor.dataset.decode import opened
+from auditor.errors import ConfigError
 from auditor.methods.gram import phi_of
 from auditor.methods.style import Weights, style_layers, transfer
 from auditor.methods.unit import as_pixels, as_unit
@@ -51,10 +51,7 @@ class Wanted:
 
 def picture(path: Path, preprocess: Preprocess, side: int | None, device: torch.device) -> Tensor:
     """(C,H,W) in [0,1], its longer side at most `side`. Raises DataError where it cannot be read."""
-    try:
-        image, _ = decode(path.read_bytes(), mode=preprocess.geometry.mode, limits=Limits(), depth16=Depth16())
-    except (OSError, Refused) as error:
-        raise DataError(f"{path} cannot be read: {error}; give a picture such as .jpg or .png") from error
+    image = opened(path, preprocess.geometry.mode)
     factor = 1.0 if side is None else min(1.0, side / max(image.size))
     if factor < 1:
         image = image.resize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,14 @@ def decode(data: bytes, *, mode: str, limits: Limits, depth16: Depth16) -> tuple
         flat = flat.transpose(TURNS[orientation])
         how.append(f"EXIF orientation {orientation} turned")
     return flat, tuple(how)
+
+
+def opened(path: Path, mode: str, what: str = "") -> Image.Image:
+    """A single picture of the user's in `mode`. Raises DataError, which begins with `what`, where it cannot be read."""
+    try:
+        return decode(path.read_bytes(), mode=mode, limits=Limits(), depth16=Depth16())[0]
+    except (OSError, Refused) as error:
+        raise DataError(f"{what}{path} cannot be read: {error}; give a picture such as .jpg or .png") from error
 
 
 def check_size(size: tuple[int, int], limits: Limits) -> None:

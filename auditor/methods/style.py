@@ -20,9 +20,9 @@ from torch.nn import functional
 
 from auditor.errors import TargetError, UsageError
 from auditor.methods.gram import TINY, Phi, gram, gram_share, texture_layers, wide
-from auditor.methods.texture import resized
 from auditor.ops.lbfgs import minimise
 from auditor.ops.regularisers import total_variation
+from auditor.ops.resize import resized
 
 if TYPE_CHECKING:
     from auditor.target import Target

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from auditor.methods.gram import Phi, gram, gram_share, takes, wide
 from auditor.ops.lbfgs import minimise
+from auditor.ops.resize import resized
 
 NOISE = 0.1
 """Deviation of the noise about the source's mean colour from which the synthesis starts."""
@@ -43,11 +43,6 @@ def noise_like(source: Tensor, size: tuple[int, int], seed: int) -> Tensor:
     """(1,C,H,W) noise about the mean colour of a source (C,h,w), the same for a seed on every device."""
     draw = torch.randn(1, source.shape[0], *size, generator=torch.Generator().manual_seed(seed)).to(source)
     return (source.mean((1, 2))[None, :, None, None] + NOISE * draw).clamp(0.0, 1.0)
-
-
-def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """(n,C,H,W) of `size` (H,W), bilinear, without aliases."""
-    return functional.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def synthesise(

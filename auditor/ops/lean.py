@@ -127,20 +127,26 @@ def fold(fast: nn.Module, model: nn.Module, watch: Watch) -> int:
         conv, norm = fast.get_submodule(convolutions[id(weight)]), fast.get_submodule(norms[id(mean)])
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
-        conv.weight, conv.bias = (nn.Parameter(part, requires_grad=False) for part in folded(conv, norm))
+        conv.weight, conv.bias = (nn.Parameter(part, requires_grad=False) for part in folded_modules(conv, norm))
         fast.set_submodule(norms[id(mean)], nn.Identity())
         count += 1
     return count
 
 
-def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def folded_modules(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Weight and bias of the convolution that gives what the two give, worked out in float64."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = (norm.running_var.double() + norm.eps).rsqrt() * (1.0 if norm.weight is None else norm.weight.double())
-    shift = -norm.running_mean.double() if conv.bias is None else conv.bias.double() - norm.running_mean.double()
-    bias = shift * scale + (0.0 if norm.bias is None else norm.bias.double())
-    return (conv.weight.double() * scale[:, None, None, None]).to(conv.weight), bias.to(conv.weight)
+    own = (conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    weight, bias = folded(*(None if part is None else part.double() for part in own), eps=norm.eps)  # type: ignore[arg-type]
+    return weight.to(conv.weight), bias.to(conv.weight)
+
+
+def folded(
+    weight: Tensor, bias: Tensor | None, mean: Tensor, variance: Tensor, scale: Tensor | None, shift: Tensor | None, *, eps: float
+) -> tuple[Tensor, Tensor]:
+    """A convolution's weight (O,I,kh,kw) and bias with the batch norm behind it."""
+    factor = torch.rsqrt(variance + eps) * (1 if scale is None else scale)
+    offset = (0 if bias is None else bias) - mean
+    return weight * factor[:, None, None, None], offset * factor + (0 if shift is None else shift)
 
 
 def at_once(images: Tensor) -> int:

@@ -8,12 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
 
 from auditor.bounds import exact, proportion
 from auditor.fold import Cost, Item, State, Study
 from auditor.methods.gram import TINY, phi_of, texture_layers
 from auditor.methods.inputs import seed_of
+from auditor.methods.taken import taken_for
 from auditor.methods.texture import synthesise
 from auditor.methods.unit import as_pixels, as_unit
 from auditor.ops.colour import three
@@ -143,21 +143,16 @@ def work(
         phi = phi_of(target, layers[: depth + 1])
         own = seed_of(seed, f"texture:{dataset.samples[position].key}")
         made = synthesise(phi, source, size=size, evaluations=evaluations, seed=own)
+        told = [taken_for(target, picture[None])["own_class"][0] for picture in (source, made.picture)]
         ratio = float(made.share[-1] / made.begin[-1].clamp_min(TINY))
         found.append(
             {
                 "depth": np.array(depth), "position": np.array(position), "ratio": np.array(ratio),
                 "picture": as_pixels(made.picture[None])[0],
-                "before": np.array(said(target, source)), "after": np.array(said(target, made.picture)),
+                "before": told[0], "after": told[1],
             }
         )  # fmt: skip
     return {name: np.stack([row[name] for row in found]) for name in found[0]}
-
-
-def said(target: Target, picture: torch.Tensor) -> int:
-    """The class of a picture (C,H,W) in [0,1]; -1 where there are no scores."""
-    scores = target.look(target.preprocess.normalise(picture[None])).scores
-    return -1 if scores is None else int(scores[0].argmax())
 
 
 def pictures(rows: State, layers: Sequence[str], evidence: Evidence) -> tuple[Figure, dict[str, Array]]:

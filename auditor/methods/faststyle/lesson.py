@@ -16,8 +16,8 @@ from auditor.lesson import Lesson
 from auditor.methods.faststyle.network import StyleNet, one_hot
 from auditor.methods.gram import TINY, Phi, phi_of, takes, wide
 from auditor.methods.style import Aim, Layers, Weights, blended, loss_of, scaled, style_layers
-from auditor.methods.texture import resized
 from auditor.methods.unit import unit_images
+from auditor.ops.resize import resized
 from auditor.types import Array
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from auditor.methods.generator.code import Code, Range, code_recipe, measured_range
 from auditor.methods.generator.inverse import Wanted, inverse_lesson
-from auditor.methods.generator.network import UpConv, output_size, resized
+from auditor.methods.generator.network import UpConv, output_size
 from auditor.methods.generator.work import training_work, width_of
 
 __all__ = [

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from auditor.methods.ascent import Recipe, Space
 from auditor.methods.ascent.rules import MeanStep
-from auditor.methods.generator.network import resized
+from auditor.ops.resize import resized
 from auditor.types import Array
 
 STEPS, KEPT, DEVIATIONS = 200, 0.99, 3.0

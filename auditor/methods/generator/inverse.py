@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from auditor.lesson import Lesson
-from auditor.methods.generator.network import UpConv, output_size, resized
+from auditor.methods.generator.network import UpConv, output_size
 from auditor.methods.gram import watched
 from auditor.methods.unit import unit_images
+from auditor.ops.resize import resized
 from auditor.target.model import pooled
 from auditor.types import Array
 

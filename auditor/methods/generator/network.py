@@ -82,10 +82,3 @@ def multiplications(features: int, channels: int, size: tuple[int, int], width: 
     for (high, across), (inner, outer) in zip(sides[1:], pairwise(wide), strict=True):
         found += 9 * inner * outer * high * across
     return found + 9 * wide[-1] * channels * size[0] * size[1]
-
-
-def resized(images: Tensor, size: Sequence[int]) -> Tensor:
-    """Images (n,C,h,w) at `size` (H,W): bilinear, over the area of a pixel where they shrink."""
-    if tuple(images.shape[-2:]) == tuple(size):
-        return images
-    return functional.interpolate(images, size=(size[0], size[1]), mode="bilinear", antialias=True, align_corners=False)

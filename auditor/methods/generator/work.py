@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditor.fold import Cost
+from auditor.fold import MULTIPLICATION, Cost
 from auditor.methods.generator.inverse import Wanted
 from auditor.methods.generator.network import multiplications, output_size
 
 if TYPE_CHECKING:
     from auditor.target import Target
 
-SECONDS = 6e-11
-"""A multiplication of the net, on one core."""
 TRAINED, FOLLOWED = 3, 2
 """Forwards that a step of training is worth (backwards to the maps and to the weights), and one of ascent (to the maps)."""
 
@@ -23,7 +21,7 @@ def training_work(target: Target, features: int, wanted: Wanted, ascents: int = 
     images = wanted.steps * wanted.batch
     own = multiplications(features, target.input_shape[0], size, wanted.width) * (TRAINED * images + FOLLOWED * ascents)
     matched = float(images if wanted.matching > 0 else 0)
-    return Cost(forwards=matched, gradients=matched, batch=wanted.batch, seconds=own * SECONDS)
+    return Cost(forwards=matched, gradients=matched, batch=wanted.batch, seconds=own * MULTIPLICATION)
 
 
 def width_of(target: Target) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from auditor.ops.lean import folded
+
 DENSE = 0.8
 """Share of a map that windows cover from which on whole maps are carried: laying and reading cost more than they save."""
 
@@ -33,14 +35,8 @@ class Work:
 
     def folded(self, weight: Tensor, bias: Tensor | None, norm: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
         """A convolution's weight (O,I,kh,kw) and bias with the batch norm (mean, variance, weight, bias, eps) behind it."""
-
-        def fold() -> tuple[Tensor, Tensor]:
-            mean, variance, scale, shift, eps = norm
-            factor = torch.rsqrt(variance + eps) * (1 if scale is None else scale)
-            offset = (0 if bias is None else bias) - mean
-            return weight * factor[:, None, None, None], offset * factor + (0 if shift is None else shift)
-
-        found: tuple[Tensor, Tensor] = self.once("fold", (weight, bias, *norm), fold)
+        *own, eps = norm
+        found: tuple[Tensor, Tensor] = self.once("fold", (weight, bias, *norm), lambda: folded(weight, bias, *own, eps=eps))
         return found
 
     def laid_out(self, weight: Tensor) -> Tensor:

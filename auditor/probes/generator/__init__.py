@@ -17,6 +17,7 @@ from auditor.lesson import Lesson
 from auditor.methods.generator import Wanted, inverse_lesson, training_work, width_of
 from auditor.methods.generator.code import STEPS
 from auditor.methods.generator.inverse import NAME
+from auditor.methods.taken import agreed
 from auditor.ops.batching import images_at_once
 from auditor.ops.columns import spread_out
 from auditor.probe import Needs, Probe, Results
@@ -186,9 +187,9 @@ class Generator(Probe):
         first = pictures & (rows["start"] == 0)
         if first.any():
             values["target_reached"] = proportion(int((rows["taken"] == rows["unit"])[first].sum()), int(first.sum()))
-            agreed = told.agreed(rows, first, target, evidence)
-            if agreed is not None:
-                values["second_model_agreement"] = proportion(int(agreed.sum()), len(agreed))
+            same = agreed(target, evidence.names, rows["unit"][first], rows["second"][first])
+            if same is not None and (same >= 0).any():
+                values["second_model_agreement"] = proportion(int((same == 1).sum()), int((same >= 0).sum()))
         figures, artifacts = told.figures(rows, evidence, target)
         more = () if trained is None else (told.course(trained.losses),)
         timings = {} if trained is None else {f"training the generator, {self.steps} steps (s)": round(trained.seconds, 1)}

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from auditor.fold import Item, State
 from auditor.methods.ascent import Space, Task, Units, ascend
-from auditor.methods.generator import Range, code_recipe, measured_range, resized
+from auditor.methods.generator import Range, code_recipe, measured_range
 from auditor.methods.inputs import seed_of
+from auditor.methods.taken import taken_for
 from auditor.methods.unit import as_pixels, unit_images
-from auditor.target import scores_of_second
+from auditor.ops.resize import resized
 from auditor.types import Array
 
 if TYPE_CHECKING:
@@ -54,11 +55,11 @@ def make(target: Target, dataset: Dataset, items: Sequence[Item], *, settings: S
             made = resized(settings.module(code), space.shape[1:])
         shown[i] = made[0]
         error[i], mean_error[i] = squared(made, image), squared(mean_image(settings, space), image)
-        before[i] = said(target, image)[0]
+        before[i] = taken_for(target, image)["own_class"][0]
     at = np.flatnonzero(kind == CLASS).tolist()
     if at:
         shown[at] = raised(target, [items[i] for i in at], settings, space)
-    told = [said(target, shown[i : i + 1]) for i in range(len(items))]
+    told = taken_for(target, shown)
     return {
         "kind": kind,
         "unit": np.array([item[1] for item in items], np.int64),
@@ -67,9 +68,9 @@ def make(target: Target, dataset: Dataset, items: Sequence[Item], *, settings: S
         "error": error,
         "mean_error": mean_error,
         "before": before,
-        "taken": np.array([one[0] for one in told], np.int64),
-        "share": np.array([one[1] for one in told], np.float32),
-        "second": np.array([said_by_second(target, shown[i : i + 1]) for i in range(len(items))], np.int64),
+        "taken": told["own_class"],
+        "share": told["own_probability"],
+        "second": told["second_class"],
     }
 
 
@@ -100,18 +101,3 @@ def mean_image(settings: Settings, space: Space) -> Tensor:
 def squared(made: Tensor, image: Tensor) -> float:
     """Mean squared difference of images in [0,1]."""
     return float((made - image).square().mean())
-
-
-def said(target: Target, picture: Tensor) -> tuple[int, float]:
-    """(class, probability) that the model gives a picture (1,C,H,W) in [0,1]; (-1, 0) where there are no scores."""
-    assert target.preprocess.invertible, "needs.pixels holds"
-    scores = target.look(target.preprocess.normalise(picture)).scores
-    if scores is None:
-        return -1, 0.0
-    best = scores.softmax(1)[0].max(0)
-    return int(best.indices), float(best.values)
-
-
-def said_by_second(target: Target, picture: Tensor) -> int:
-    """The class that the second model gives a picture (1,C,H,W) in [0,1]; -1 without one."""
-    return -1 if target.second is None else int(scores_of_second(target.second, picture)[0].argmax())

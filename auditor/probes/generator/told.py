@@ -10,7 +10,6 @@ import numpy as np
 from auditor.fold import State
 from auditor.ops.colour import is_small, thinned, three
 from auditor.probes.generator.making import CLASS, IMAGE
-from auditor.target import same_class
 from auditor.types import Array, Figure, Json, Value
 
 if TYPE_CHECKING:
@@ -28,17 +27,6 @@ POOR = 0.8
 def decibels(error: Array) -> Array:
     """(n,) PSNR of mean squared errors in [0,1], at most 100 dB."""
     return np.asarray(-10 * np.log10(np.maximum(error, 1e-10)))
-
-
-def agreed(rows: State, which: Array, target: Target, evidence: Evidence) -> Array | None:
-    """bool of the rows `which` (bool) whose class the second model has: whether it takes the picture for it. None for none."""
-    if target.second is None:
-        return None
-    first = evidence.names if target.classes is None else target.classes
-    same = same_class(first, target.second.classes, target.outputs, target.second.outputs)
-    pairs = zip(rows["unit"][which].tolist(), rows["second"][which].tolist(), strict=True)
-    found = [same[unit] == other for unit, other in pairs if same[unit] is not None]
-    return np.array(found) if found else None
 
 
 def figures(rows: State, evidence: Evidence, target: Target) -> tuple[tuple[Figure, ...], dict[str, Array]]:

@@ -12,7 +12,7 @@ import numpy as np
 from auditor.errors import DataError
 from auditor.fold import Cost, Study
 from auditor.lesson import Lesson
-from auditor.methods.faststyle import NAME, Setting, Wanted, net_work, part_of, setting_of, style_lesson, training_work
+from auditor.methods.faststyle import NAME, Setting, Wanted, net_seconds, part_of, setting_of, style_lesson, training_work
 from auditor.methods.style import Weights
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.style.given import Given, digest, from_data, from_files
@@ -167,11 +167,12 @@ class Style(Probe):
         asked = 0
         if target.task == "classification":
             asked = min(self.stylised, int((np.asarray(dataset.labels) >= 0).sum()))
-        own = net_work(target, (target.input_shape[1], target.input_shape[2]), self.wanted)
+        own = net_seconds(target, (target.input_shape[1], target.input_shape[2]), self.wanted)
         return Cost(
-            forwards=lesson.forwards + asked * count * (1 + own),
+            forwards=lesson.forwards + asked * count,
             gradients=lesson.gradients + pictures * self.evaluations * part,
             batch=1.0,
+            seconds=lesson.seconds + asked * count * own,
         )
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:

@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from auditor.dataset.decode import Depth16, Limits, Refused, decode
-from auditor.errors import DataError
+from auditor.dataset.decode import opened
 from auditor.methods.faststyle import stylish
 from auditor.methods.unit import as_unit, unit_images
 from auditor.types import Array
@@ -65,17 +64,14 @@ def digest(paths: Sequence[str]) -> str:
 def from_files(target: Target, evidence: Evidence, paths: Sequence[str], images: int) -> Given:
     """Pictures of the user. Raises DataError for one that cannot be read."""
     mode = "L" if target.input_shape[0] == 1 else "RGB"
-    styles = tuple(opened(Path(path), mode) for path in paths)
+    styles = tuple(pixels_of(Path(path), mode) for path in paths)
     chosen = tuple(int(p) for p in evidence.chosen(images))
     return Given(styles, tuple(Path(path).stem for path in paths), (), chosen)
 
 
-def opened(path: Path, mode: str) -> Array:
+def pixels_of(path: Path, mode: str) -> Array:
     """(h,w,C) uint8, no side above LONGEST."""
-    try:
-        picture = decode(path.read_bytes(), mode=mode, limits=Limits(), depth16=Depth16())[0]
-    except (OSError, Refused) as error:
-        raise DataError(f"styles: {path} cannot be read: {error}; give a picture such as .jpg or .png") from error
+    picture = opened(path, mode, "styles: ")
     if max(picture.size) > LONGEST:
         picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
     pixels = np.array(picture, dtype=np.uint8)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from auditor.fold import Item, State
 from auditor.methods.faststyle import Setting, one_hot
 from auditor.methods.style import aim_of, layer_terms, loss_of, transfer
-from auditor.methods.texture import resized
 from auditor.methods.unit import as_pixels, unit_images
+from auditor.ops.resize import resized
 from auditor.types import Array
 
 if TYPE_CHECKING:
@@ -95,8 +95,7 @@ def row_of(target: Target, dataset: Dataset, item: Item, task: Task) -> dict[str
     if kind == STYLISED:
         row["told"] = classes(target, whole, task)
     else:
-        image = whole if tuple(whole.shape[2:]) == size else resized(whole, size)
-        row |= {PAIR: pair, BLENDED: blended_by_net, VARIANTS: variant}[kind](target, image, which, task)
+        row |= {PAIR: pair, BLENDED: blended_by_net, VARIANTS: variant}[kind](target, resized(whole, size), which, task)
     return {name: np.asarray(value) for name, value in row.items()}
 
 
@@ -153,9 +152,9 @@ def variant(target: Target, image: Tensor, number: int, task: Task) -> Mapping[s
 def classes(target: Target, images: Tensor, task: Task) -> Array:
     """(S,) the class of one image (1,C,H,W) in each style, painted by the net at the model's own size."""
     count = len(task.styles)
-    painted = [task.painted(images, one_hot(count, [i], images)) for i in range(count)]
-    scores = [target.look(target.preprocess.normalise(x)).scores for x in painted]
-    return np.array([-1 if s is None else int(s[0].argmax()) for s in scores])
+    painted = task.painted(images.expand(count, -1, -1, -1), one_hot(count, range(count), images))
+    scores = target.look(target.preprocess.normalise(painted)).scores
+    return np.full(count, -1) if scores is None else scores.argmax(1).cpu().numpy()
 
 
 def wait(target: Target) -> None:

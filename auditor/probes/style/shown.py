@@ -9,9 +9,9 @@ import torch
 
 from auditor.fold import State
 from auditor.methods.style import recoloured
-from auditor.methods.texture import resized
 from auditor.methods.unit import as_pixels, as_unit
 from auditor.ops.colour import is_small, three
+from auditor.ops.resize import resized
 from auditor.ops.thumbnail import thumbnail
 from auditor.probes.style.given import Given
 from auditor.probes.style.made import BLENDED, PAIR, STEPS, VARIANTS, Task

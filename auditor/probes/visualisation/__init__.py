@@ -133,7 +133,7 @@ class Visualisation(Probe):
         names, units = self.used(), chosen_units(target, self.layers, self.units)
         strongest = results.look if isinstance(results.look, Strongest) else Strongest({})
         reached = told.reached(rows, strongest)
-        agreed = told.agreed(rows, target, evidence)
+        agreed = told.agreed_on(rows, target, evidence)
         figures, artifacts = told.classes(rows, names, reached, agreed, evidence)
         more, files = told.units(rows, units, strongest, reached, evidence)
         return Finding(

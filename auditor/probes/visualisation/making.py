@@ -13,9 +13,9 @@ from torch import Tensor
 from auditor.fold import Item, State
 from auditor.methods.ascent import Natural, Recipe, Space, Task, Units, ascend, measured, recipe
 from auditor.methods.inputs import seed_of
+from auditor.methods.taken import taken_for
 from auditor.methods.unit import as_pixels, unit_images
 from auditor.ops.maps import Layout
-from auditor.target import scores_of_second
 from auditor.types import Array
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def make(target: Target, dataset: Dataset, items: Sequence[Item], *, settings: S
         "value": value,
         "picture": as_pixels(shown),
         "contrast": contrast,
-        **said(target, pictures, space),
+        **taken_for(target, pictures),
     }
 
 
@@ -95,19 +95,3 @@ def displayed(pictures: Tensor, space: Space, pixels: Sequence[bool]) -> tuple[T
     reach = torch.quantile(about.abs().flatten(1), FULL, dim=1).clamp_min(1e-6)
     raised = torch.where(torch.tensor(pixels, device=pictures.device), (0.5 / reach).clamp_min(1.0), torch.ones_like(reach))
     return (space.centre + about * raised.view(-1, 1, 1, 1)).clamp(0.0, 1.0), raised.cpu().numpy()
-
-
-def said(target: Target, pictures: Tensor, space: Space) -> State:
-    """What the model, and the second one where there is one, take the pictures for: class and probability, -1 and 0 without."""
-    out: State = {}
-    for name, model in (("own", target), ("second", target.second)):
-        classes, probability = np.full(len(pictures), -1, np.int64), np.zeros(len(pictures), np.float32)
-        for i in range(len(pictures) if model is not None and model.task == "classification" else 0):
-            picture = pictures[i : i + 1]
-            with torch.no_grad():
-                assert model is not None
-                scores = target.module(space.normalise(picture)) if model is target else scores_of_second(model, picture)
-            best = scores.float().softmax(1)[0].max(0)
-            classes[i], probability[i] = int(best.indices), float(best.values)
-        out |= {f"{name}_class": classes, f"{name}_probability": probability}
-    return out

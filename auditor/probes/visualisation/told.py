@@ -9,10 +9,10 @@ import numpy as np
 
 from auditor.fold import State
 from auditor.methods.ascent import PLAIN
+from auditor.methods.taken import agreed
 from auditor.ops.colour import is_small, thinned, three
 from auditor.probes.visualisation.making import CLASS
 from auditor.probes.visualisation.watch import NOWHERE, Strongest
-from auditor.target import same_class
 from auditor.types import Array, Figure, Json
 
 if TYPE_CHECKING:
@@ -44,16 +44,10 @@ def maximum(strongest: Strongest, layer: int, unit: int) -> tuple[float, int]:
     return float(strongest.values[name][at]), int(strongest.positions[name][at])
 
 
-def agreed(rows: State, target: Target, evidence: Evidence) -> Array | None:
-    """(n,) 1 where the second model takes the picture for the same class, 0 where not, -1 where it has no such class; None
-    without a second model."""
-    second = target.second
-    if second is None:
-        return None
-    first = evidence.names if target.classes is None else target.classes
-    same = same_class(first, second.classes, target.outputs, second.outputs)
-    wanted = [same[u] if layer == CLASS else None for layer, u in zip(rows["layer"], rows["unit"], strict=True)]
-    return np.array([-1 if w is None else int(w == s) for w, s in zip(wanted, rows["second_class"], strict=True)])
+def agreed_on(rows: State, target: Target, evidence: Evidence) -> Array | None:
+    """(n,) as `methods.taken.agreed`; -1 for pictures of units. None without a second model."""
+    found = agreed(target, evidence.names, np.where(rows["layer"] == CLASS, rows["unit"], 0), rows["second_class"])
+    return None if found is None else np.where(rows["layer"] == CLASS, found, -1)
 
 
 def classes(
