@@ -118,7 +118,8 @@ def lines(data: Mapping[str, Json]) -> Json:
     """Lines, each with its interval as a band of the same colour."""
     traces: list[Json] = []
     for i, series in enumerate(data["series"]):
-        colour, group = f"var(--series-{i % 8})", f"s{i}"
+        own = int(series.get("colour", i)) % 8
+        colour, group = f"var(--series-{own})", f"s{i}"
         x = packed(series["x"])
         if series.get("low") is not None and series.get("high") is not None:
             edge = {
@@ -132,7 +133,7 @@ def lines(data: Mapping[str, Json]) -> Json:
             }
             traces += [
                 {**edge, "y": packed(series["low"])},
-                {**edge, "y": packed(series["high"]), "fill": "tonexty", "fillcolor": f"var(--band-{i % 8})"},
+                {**edge, "y": packed(series["high"]), "fill": "tonexty", "fillcolor": f"var(--band-{own})"},
             ]
         few = len(series["x"]) <= 40
         traces.append(
@@ -152,7 +153,7 @@ def lines(data: Mapping[str, Json]) -> Json:
         "height": 340,
         "layout": {
             "xaxis": line_axis(data),
-            "yaxis": axis(data.get("y_label", "")),
+            "yaxis": axis(data.get("y_label", ""), **({"type": "log"} if data.get("log_y") else {})),
             "showlegend": len(data["series"]) > 1,
         },
     }

@@ -54,8 +54,10 @@ def work(target: Target, dataset: Dataset, items: Sequence[Item], *, cues: Cues,
 
 
 def squared(picture: Array) -> Array:
-    """(SIDE,SIDE,3) of a picture: its longer side at most SIDE, on a grey ground."""
+    """(SIDE,SIDE,3) of a picture: its longer side at most SIDE, small ones a whole number of times as large, on a grey ground."""
     small = thumbnail(picture, SIDE)
+    times = SIDE // max(small.shape[:2])
+    small = small.repeat(times, axis=0).repeat(times, axis=1)
     out = np.full((SIDE, SIDE, 3), 128, dtype=np.uint8)
     top, left = (SIDE - small.shape[0]) // 2, (SIDE - small.shape[1]) // 2
     out[top : top + small.shape[0], left : left + small.shape[1]] = small

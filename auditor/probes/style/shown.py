@@ -123,11 +123,15 @@ def curves(pairs: State, given: Given) -> Figure:
         mine = pairs["which"] == i
         best = np.fmin.accumulate(pairs["losses"][mine], axis=1).mean(axis=0)
         steps = sorted({round(x) for x in np.geomspace(1, len(best), 40)})
-        series.append({"name": f"{name}, optimisation", "x": steps, "y": [float(best[x - 1]) for x in steps]})
+        series.append({"name": f"{name}, optimisation", "x": steps, "y": [float(best[x - 1]) for x in steps], "colour": i})
         level = float(pairs["loss"][mine].mean())
-        series.append({"name": f"{name}, net", "x": [1, len(best)], "y": [level, level]})
-    data = {"x_label": "evaluations of L-BFGS", "y_label": "loss", "series": series}
-    caption = "Mean over the images of the best loss so far, from the image itself; the net's loss is a level."
+        series.append({"name": f"{name}, net", "x": [1, len(best)], "y": [level, level], "colour": i, "dashed": True})
+    scales = {"log_x": True, "log_y": True}
+    data = {"x_label": "evaluations of L-BFGS, from 1 on", "y_label": "loss", "series": series, **scales}
+    caption = (
+        "Mean over the images of the best loss so far, from the image itself; the net's loss is the dotted level. Both axes are "
+        "logarithmic."
+    )
     return Figure("curves", "lines", "The net beside optimisation", caption, data)
 
 
