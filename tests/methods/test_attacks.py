@@ -244,6 +244,23 @@ def test_square_only_goes_down_and_beats_a_model_without_gradients() -> None:
     assert all(a >= b for a, b in itertools.pairwise(lows))
 
 
+def test_square_does_not_ask_for_the_image_that_it_has() -> None:
+    asked: list[Tensor] = []
+
+    def indifferent(x: Tensor) -> Tensor:
+        asked.append(x.clone())
+        return torch.tensor([[1.0, 0.0]]).repeat(len(x), 1)
+
+    images, labels = torch.full((3, 1, 4, 4), 0.5), torch.zeros(3, dtype=torch.long)
+    found = square(indifferent, images, labels, 0.1, normalise=same, seeds=range(3), queries=200)
+    first = {x.numpy().tobytes() for x in asked[0]}  # nothing lowers the margin: the first stays the best
+    later = [x for batch in asked[1:] for x in batch]
+    assert len(first) == 3
+    assert len(later) == found.steps.sum() - 3
+    assert 300 < len(later) < 590  # a pixel of one channel is there already half of the time
+    assert all(x.numpy().tobytes() not in first for x in later)
+
+
 def test_the_worst_case_says_which_attack_it_was_and_spares_what_fell() -> None:
     model, images = net(), uniform(40)
     labels = model(images).argmax(1)

@@ -37,6 +37,7 @@ def square(
     batch: int = 0,
 ) -> Attacked:
     """At most `queries` forwards an image; a change is kept where it lowers the margin, and an image leaves once it falls.
+    A query that would ask for the image as it is takes none.
 
     L-inf: starts at stripes of +-epsilon, then sets a square to +-epsilon in each channel. L2: starts at a tiling of bumps, then
     moves the mass of one square to another. `seeds`: one an image, so that its result is its own.
@@ -53,14 +54,20 @@ def square(
     at, low = images, torch.full((len(images),), torch.inf, dtype=images.dtype, device=images.device)
     for query in range(queries):
         tried = search.first() if query == 0 else search.next(at, query)
-        scores = look(model, tried, normalise, batch)
-        record.steps[who] += 1
-        margin = margins(scores, labels[who]).to(low)
+        # a square that is there already, as one in eight of one pixel in three channels, need not be asked again
+        new = torch.ones_like(who, dtype=torch.bool) if query == 0 else (tried != at).flatten(1).any(1)
+        if not bool(new.any()):
+            continue
+        asked = who[new]
+        scores = look(model, tried[new], normalise, batch)
+        record.steps[asked] += 1
+        margin = low.new_full(low.shape, torch.inf)
+        margin[new] = margins(scores, labels[asked]).to(low)
         better = margin < low
         at, low = torch.where(wide(better), tried, at), torch.where(better, margin, low)
-        fell = scores.argmax(1) != labels[who]
-        if bool(fell.any()):
-            stay = record.note(tried, who, scores)
+        if bool((scores.argmax(1) != labels[asked]).any()):
+            stay = torch.ones_like(new)
+            stay[new] = record.note(tried[new], asked, scores)
             who, at, low = who[stay], at[stay], low[stay]
             search.keep(stay)
             if not len(who):
