@@ -94,4 +94,4 @@ def deepdream(
     full = (space.shape[1], space.shape[2])
     recipe = Recipe(Pixels(), MeanStep(STEP), iterations + 1, transforms=(Jitter(JITTER),))
     chosen = possible(model, layer, space, sides(full, octaves, scale))
-    return dream(Energy(model, layer), images, space, recipe=recipe, seeds=seeds, octaves=chosen)
+    return dream(Energy(model, layer).lean(space), images, space, recipe=recipe, seeds=seeds, octaves=chosen)

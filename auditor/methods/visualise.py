@@ -79,7 +79,7 @@ def visualise(
     tasks = [Task(chosen, unit, seed_of(asked.seed, f"visualise:{unit}")) for unit in numbers]
     with frozen(model):
         layout = layout_at(model, layer, space)
-        made = ascend(Units(model, layer, asked.at, layout), tasks, space, slots=asked.batch)
+        made = ascend(Units(model, layer, asked.at, layout).lean(space), tasks, space, slots=asked.batch)
     return torch.stack([one.image for one in made])
 
 

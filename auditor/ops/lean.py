@@ -21,6 +21,10 @@ CONVOLUTIONS: tuple[Callable[..., Any], ...] = (functional.conv2d,)
 NORMS: tuple[Callable[..., Any], ...] = (functional.batch_norm, torch.batch_norm)
 
 
+Ask = Callable[[nn.Module, Tensor], Tensor]
+"""(model, images (n,C,H,W)) -> what is wanted of it."""
+
+
 class Lean:
     """Two ways to the same scores: called, it gives those of the cheap one; what is decided by them is asked of `exact`."""
 
@@ -85,33 +89,51 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 
 def lean(model: nn.Module, example: Tensor) -> Lean | nn.Module:
-    """`model` (in eval mode) made cheap, or `model` itself where there is nothing to gain.
+    """`model` (in eval mode) made cheap, as `cheaper` does, or `model` itself where there is nothing to gain."""
+    fast = cheaper(model, example)
+    return model if fast is None else Lean(model, fast, channels_last=channels_last(example))
 
-    A batch norm is folded into the convolution before it where a forward of `example` (n,C,H,W) shows that each is called once
-    and the convolution's output goes nowhere else. The result is used only where its scores on `example` are those of the model
-    to AGREEMENT; a model that cannot be copied, or that gives other scores each time, is left as it is.
+
+def channels_last(images: Tensor) -> bool:
+    """Whether the channels are to lie innermost for these images."""
+    return images.device.type == "cpu"
+
+
+def asked_whole(model: nn.Module, images: Tensor) -> Tensor:
+    """All that `model` computes."""
+    scores: Tensor = model(images)
+    return scores
+
+
+def cheaper(model: nn.Module, example: Tensor, ask: Ask = asked_whole) -> nn.Module | None:
+    """A copy of `model` (in eval mode) that gives at less cost what `ask` wants of it; None where there is nothing to gain.
+
+    A batch norm is folded into the convolution before it where `ask` of `example` (n,C,H,W) shows that each is called once
+    and the convolution's output goes nowhere else; `ask` may end the forward early, then what it returns is not folded away.
+    The copy is given only where it answers on `example` as the model does, to AGREEMENT: not of a model that cannot be copied,
+    or that answers otherwise each time. On the CPU its weights lie channels last, as the images should.
     """
     if example.dtype not in (torch.float32, torch.float64) or not any(isinstance(m, nn.Conv2d) for m in model.modules()):
-        return model
+        return None
     with torch.no_grad():
         watch = Watch()
         with watch:
-            scores = model(example)
-        channels_last = example.device.type == "cpu"
+            answer = ask(model, example)
+        last = channels_last(example)
         try:
             fast = copy.deepcopy(model).requires_grad_(False)
-            if not fold(fast, model, watch) and not channels_last:
-                return model
-            if channels_last:
+            if not fold(fast, model, watch) and not last:
+                return None
+            if last:
                 fast = fast.to(memory_format=torch.channels_last)
-            found = Lean(model, fast, channels_last=channels_last)
-            again = found(example)
+                example = example.contiguous(memory_format=torch.channels_last)
+            again = ask(fast, example)
         except Exception:  # noqa: BLE001 - whatever a user's own module does not bear, the model as it is serves as well
-            return model
-        if not isinstance(again, Tensor) or again.shape != scores.shape:
-            return model
-        agree = bool((again - scores).abs().max() <= AGREEMENT * scores.abs().max())  # False for a NaN
-    return found if agree else model
+            return None
+        if not isinstance(again, Tensor) or again.shape != answer.shape:
+            return None
+        agree = bool((again - answer).abs().max() <= AGREEMENT * answer.abs().max())  # False for a NaN
+    return fast if agree else None
 
 
 def fold(fast: nn.Module, model: nn.Module, watch: Watch) -> int:

@@ -137,6 +137,7 @@ def made(
     """Rows of items (class,): its facets, padded to `most`, and a picture for each."""
     space = Space.of(target.preprocess, target.input_shape[1:], target.device)
     rows = []
+    objective = Units(target.module).lean(space)
     for (label,) in items:
         found = find_facets(coordinates[label], most=most, seed=seed)
         near = np.full((most, NEAREST), -1, np.int64)
@@ -146,7 +147,7 @@ def made(
         means = torch.stack([unit_images(dataset, near[f][near[f] >= 0], target.device).mean(0) for f in range(found.count)])
         how = recipe(RECIPE, iterations=iterations, strength=STRENGTH)
         tasks = [Task(how, label, seed_of(seed, f"facets:{label}:{f}"), start=mean) for f, mean in enumerate(means)]
-        shown = torch.stack([one.image for one in ascend(Units(target.module), tasks, space)])
+        shown = torch.stack([one.image for one in ascend(objective, tasks, space)])
         with torch.no_grad():
             shares = torch.cat([target.module(space.normalise(x[None])).float().softmax(1) for x in shown])
         best = shares.max(1)

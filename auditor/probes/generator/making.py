@@ -78,7 +78,7 @@ def raised(target: Target, items: Sequence[Item], settings: Settings, space: Spa
     """(n,C,H,W) pictures of classes."""
     recipe = code_recipe(settings.module, range_of(target, settings))
     tasks = [Task(recipe, label, seed_of(settings.seed, f"generator:{label}:{start}")) for _, label, start in items]
-    return torch.stack([made.image for made in ascend(Units(target.module), tasks, space)])
+    return torch.stack([made.image for made in ascend(Units(target.module).lean(space), tasks, space)])
 
 
 def range_of(target: Target, settings: Settings) -> Range:

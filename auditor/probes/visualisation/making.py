@@ -56,7 +56,7 @@ def make(target: Target, dataset: Dataset, items: Sequence[Item], *, settings: S
         name = "" if layer == CLASS else settings.layers[layer]
         tasks = [Task(recipes[items[i][2]], items[i][1], seed(settings, items[i])) for i in at]
         objective = Units(target.module) if layer == CLASS else Units(target.model, name, layout=layout_of(target, name))
-        pictures[at] = torch.stack([made.image for made in ascend(objective, tasks, space)])
+        pictures[at] = torch.stack([made.image for made in ascend(objective.lean(space), tasks, space)])
         units = torch.tensor([items[i][1] for i in at], device=target.device)
         value[at] = fired(objective, pictures[at], units, space)
     shown, contrast = displayed(pictures, space, [recipes[item[2]].parameterisation.pixelwise for item in items])
