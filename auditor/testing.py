@@ -24,8 +24,24 @@ LOAD = 4
 """Forwards when a model is loaded: the trace, the contract, and two that are compared."""
 
 
+class Countdown:
+    """Calls until a failure, of a model and of all its copies; below 0 there is none."""
+
+    def __init__(self) -> None:
+        self.left = -1
+
+    def __deepcopy__(self, _memo: object) -> Countdown:
+        return self
+
+    def call(self) -> None:
+        """One more. Raises RuntimeError once none is left, and from then on."""
+        if self.left == 0:
+            raise RuntimeError("planted")
+        self.left -= 1
+
+
 class Net(nn.Module):
-    """3 x 12 x 12 images to 3 classes: a batch norm, a ReLU used twice (in place), a pool. Raises after `left` more calls."""
+    """3 x 12 x 12 images to 3 classes: a batch norm, a ReLU used twice (in place), a pool. Fails as its `countdown` says."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,13 +50,11 @@ class Net(nn.Module):
         self.act = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(6, 8, 3, padding=1)
         self.fc = nn.Linear(8, 3)
-        self.left = -1
+        self.countdown = Countdown()
 
     def forward(self, x: Tensor) -> Tensor:
         """(n,3) scores."""
-        if self.left == 0:
-            raise RuntimeError("planted")
-        self.left -= 1
+        self.countdown.call()
         x = self.act(self.bn1(self.conv1(x)))
         x = self.act(self.conv2(nn.functional.max_pool2d(x, 2)))
         scores: Tensor = self.fc(x.mean((2, 3)))
@@ -110,7 +124,7 @@ def fails_alone(probe: type[Probe], folder: Path) -> None:
     if own < 1:
         assert probe.study is Probe.study, "a probe with a study makes forwards of its own"
         return
-    model.left = LOAD + 1 + own // 2
+    model.countdown.left = LOAD + 1 + own // 2
     audit = audited(probe, model, data, folder / "failing")
     assert audit[probe.id()].status == "failed"
     assert "planted" in audit[probe.id()].reason

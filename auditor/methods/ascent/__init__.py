@@ -2,11 +2,11 @@
 
 from auditor.methods.ascent.engine import Made, Recipe, Task, ascend
 from auditor.methods.ascent.natural import Natural, assumed, measured
-from auditor.methods.ascent.objectives import Energy, Units, frozen
+from auditor.methods.ascent.objectives import TRIED, Energy, Units, frozen
 from auditor.methods.ascent.recipes import PLAIN, RECIPES, YOSINSKI, published, recipe
 from auditor.methods.ascent.space import Space
 
 __all__ = [
-    "PLAIN", "RECIPES", "YOSINSKI", "Energy", "Made", "Natural", "Recipe", "Space", "Task", "Units", "ascend", "assumed",
+    "PLAIN", "RECIPES", "TRIED", "YOSINSKI", "Energy", "Made", "Natural", "Recipe", "Space", "Task", "Units", "ascend", "assumed",
     "frozen", "measured", "published", "recipe",
 ]  # fmt: skip

@@ -17,6 +17,8 @@ from auditor.ops.lean import cheaper
 from auditor.ops.maps import Layout, as_maps
 from auditor.ops.truncate import truncated
 
+TRIED = 4
+"""Forwards that a lean copy is tried with: two images by the model and by the copy."""
 Place = Literal["mean", "centre"]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from auditor.bounds import proportion
 from auditor.evidence.chosen import first_classes
 from auditor.fold import Cost, Fold, Item, State, Study
-from auditor.methods.ascent import PLAIN, RECIPES, published
+from auditor.methods.ascent import PLAIN, RECIPES, TRIED, published
 from auditor.ops.batching import images_at_once
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.visualisation import told
@@ -121,9 +121,13 @@ class Visualisation(Probe):
         labels = np.asarray(dataset.labels)
         most = self.classes if (labels < 0).any() else min(self.classes, len(np.unique(labels)))
         classes = most * sum(steps[name] for name in self.recipes) if target.task == "classification" else 0
-        units = sum(len(some) for some in chosen_units(target, self.layers, self.units).values())
+        wanted = chosen_units(target, self.layers, self.units)
+        units = sum(len(some) for some in wanted.values())
         pictures = most * len(self.recipes) + units
-        return Cost(forwards=2.0 * pictures, gradients=classes + 0.6 * units * sum(steps[name] for name in UNIT_RECIPES))
+        copies = len(wanted) + (target.task == "classification")
+        return Cost(
+            forwards=2.0 * pictures + TRIED * copies, gradients=classes + 0.6 * units * sum(steps[name] for name in UNIT_RECIPES)
+        )
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Shares, pictures, and what stands out."""
