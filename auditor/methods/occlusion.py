@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from auditor.errors import UsageError
-from auditor.methods.incremental import Work, scores_of_windows
-from auditor.methods.incremental.windows import read
-from auditor.methods.inputs import TargetClass, checked, judged, judged_scores, repeated
+from auditor.methods.covered import covered_scores
+from auditor.methods.incremental.order import MOST
+from auditor.methods.inputs import TargetClass, checked, judged
 from auditor.ops.batching import images_at_once
 
 Size = int | tuple[int, int]
@@ -107,8 +106,8 @@ def occlusion(
     `window` and `stride` are in pixels; `fill` is in the units of `inputs` (0 is the mean pixel of normalised ones): a number,
     (C,), (C,H,W) or (N,C,H,W). At most `batch` images (by their size, where None) go through the model at once, so memory does
     not grow with the number of windows. Where it saves work, only what a window can change is computed (methods/incremental):
-    the same values but for the last bits. A window that changes nothing has the drop 0, exactly. Raises UsageError for
-    windows that do not fit.
+    the same values but for the last bits; where no `batch` is given, of up to MOST times as many windows at once. A window that
+    changes nothing has the drop 0, exactly. Raises UsageError for windows that do not fit.
     """
     images, classes = checked(inputs, target)
     cover = filling(fill, images)
@@ -120,92 +119,8 @@ def occlusion(
         if not base:
             raise UsageError("expected at least one image to occlude, got none")
         score, probability = (torch.cat(part) for part in zip(*base, strict=True))
-        parts = covered_scores(model, images, classes, cover, (rows, columns), (score, probability), size)
-    found = [torch.cat(part).reshape(len(images), len(rows), len(columns)) for part in zip(*parts, strict=True)]
-    drops = score[:, None, None] - found[0]
-    maps = [spread(grid, shape, window, stride) for grid in (drops, found[1])]
-    return Occluded(score, probability, drops, found[1], *maps)
-
-
-Pair = tuple[Tensor, Tensor]
-"""Score and probability."""
-
-
-def covered_scores(
-    model: nn.Module,
-    images: Tensor,
-    classes: Tensor,
-    cover: Tensor,
-    grid: tuple[list[tuple[int, int]], list[tuple[int, int]]],
-    base: Pair,
-    size: int,
-) -> list[Pair]:
-    """Score and probability for each image with each window of the grid covered, in batches in that order.
-
-    Whether only what changes is recomputed is decided by the work that the first batch saved: never by the clock.
-    """
-    parts: list[Pair] = []
-    incremental = True
-    for n in range(len(images)):
-        places = [(n, *row, *column) for row in grid[0] for column in grid[1]]
-        work = Work()
-        image = images[n : n + 1].contiguous(memory_format=torch.channels_last)
-        for i in range(0, len(places), size):
-            given = places[i : i + size]
-            found = None
-            if incremental:
-                try:
-                    found = covered_windows(model, image, classes, cover, given, base, work)
-                except Exception:  # noqa: BLE001 - whatever a model does with a tensor of this kind, whole images go through it
-                    found = None
-                incremental = found is not None and work.gain >= LEAST_GAIN
-            parts.append(found or covered_batch(model, images, classes, cover, given, base))
-    return parts
-
-
-LEAST_GAIN = 1.3
-"""Less than that is lost again in laying and reading windows."""
-
-
-def covered_windows(
-    model: nn.Module,
-    image: Tensor,
-    classes: Tensor,
-    cover: Tensor,
-    places: list[tuple[int, int, int, int, int]],
-    base: Pair,
-    work: Work,
-) -> Pair:
-    """What `covered_batch` gives for windows of one image (1,C,H,W), by recomputing what they can change."""
-    n = places[0][0]
-    sides = [max(place[2 * axis + 2] - place[2 * axis + 1] for place in places) for axis in range(2)]
-    # windows are cut off at the border: there they are shifted in, and show the image where they cover nothing
-    starts = [np.array([min(p[2 * a + 1], image.shape[2 + a] - sides[a]) for p in places]) for a in range(2)]
-    before = read(image, (starts[0], starts[1]), (sides[0], sides[1]))
-    windows = before.clone()
-    for i, (_, top, bottom, left, right) in enumerate(places):
-        y, x = top - int(starts[0][i]), left - int(starts[1][i])
-        windows[i, :, y : y + bottom - top, x : x + right - left] = cover[n, :, top:bottom, left:right]
-    same = (windows == before).flatten(1).all(1)
-    scores = scores_of_windows(model, work, image, windows, (starts[0], starts[1]))
-    own, probability = judged_scores(scores, repeated(classes[n], len(places)))
-    return torch.where(same, base[0][n], own), torch.where(same, base[1][n], probability)
-
-
-def covered_batch(
-    model: nn.Module,
-    images: Tensor,
-    classes: Tensor,
-    cover: Tensor,
-    places: list[tuple[int, int, int, int, int]],
-    base: tuple[Tensor, Tensor],
-) -> tuple[Tensor, Tensor]:
-    """Score and probability for each (image, top, bottom, left, right)."""
-    which = torch.tensor([place[0] for place in places], device=images.device)
-    batch = images[which]
-    for i, (n, top, bottom, left, right) in enumerate(places):
-        batch[i, :, top:bottom, left:right] = cover[n, :, top:bottom, left:right]
-    same = (batch == images[which]).flatten(1).all(1)
-    found = judged(model, batch, classes[which])
-    # An image's score may differ in its last bit with the batch it stands in; an unchanged image must show no drop at all.
-    return torch.where(same, base[0][which], found[0]), torch.where(same, base[1][which], found[1])
+        most = batch or MOST * size
+        own, covered = covered_scores(model, images, classes, cover, (rows, columns), (score, probability), size, most)
+    drops = score[:, None, None] - own
+    maps = [spread(grid, shape, window, stride) for grid in (drops, covered)]
+    return Occluded(score, probability, drops, covered, *maps)

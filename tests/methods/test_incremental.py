@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from auditor.methods.incremental import Patch, UnsupportedError, Work, scores_of_windows
+from auditor.methods.incremental.order import at_once, parts, turns
+from auditor.methods.incremental.packed import convolved, packs
 from auditor.methods.incremental.windows import Side
 
 SIDE = 37
@@ -138,6 +140,10 @@ def compared(model: nn.Module, size: tuple[int, int], places: Any, side: int = S
     return work
 
 
+def draw_image(side: int) -> Tensor:
+    return torch.randn(1, 3, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
 def corners(size: tuple[int, int], side: int = SIDE) -> Any:
     """Windows in all corners, at the edges, and at odd places."""
     h, w = size
@@ -160,6 +166,55 @@ def test_less_is_computed_and_the_work_is_counted() -> None:
     corner, inner = 3 * (5 * 5 * first + 6 * 6 * second), 8 * (6 * 6 * first + 8 * 8 * second)
     assert work.done == corner + inner, "4 px become 6 and 8 px; in the corners, where the first batch lies, 5 and 6"
     assert work.gain > 1
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 6), (5, 2), (7, 7), (8, 19)])
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_every_window_has_its_turn_once(rows: int, columns: int, size: int) -> None:
+    work, seen = Work(), []
+    for which in turns(rows, columns, work, size, 4 * size):
+        assert 0 < len(which) <= (size if len(seen) < max(rows, columns) else 4 * size)
+        seen.extend(which.tolist())
+        work.changed = (np.sin(which), 3.0)
+        work.whole, work.done = 26, 10
+    assert sorted(seen) == list(range(rows * columns))
+    begin = np.array(seen[: max(rows, columns)])
+    assert set(begin // columns) == set(range(rows))
+    assert set(begin % columns) == set(range(columns))
+
+
+def test_in_turns_less_is_computed_than_row_by_row() -> None:
+    layers = [layer for s in (2, 1, 1, 2, 1, 1) for layer in (nn.Conv2d(3, 3, 3, s, 1), nn.ReLU())]
+    model = made(lambda: Then(*layers, nn.AdaptiveAvgPool2d(1)), 32)
+    image, side = draw_image(32), np.arange(0, 29, 2)
+    places = [np.repeat(side, len(side)), np.tile(side, len(side))]
+    windows = 3 * torch.randn(len(places[0]), 3, 4, 4, dtype=torch.float64)
+
+    def run(work: Work, which: Any) -> Tensor:
+        return scores_of_windows(model, work, image, windows[which], (places[0][which], places[1][which]))
+
+    plain, ordered, least = Work(), Work(), Work()
+    by_row = torch.cat([run(plain, which) for which in parts(np.arange(len(windows)), 16)])
+    for which in turns(len(side), len(side), ordered, 16, 16):
+        torch.testing.assert_close(run(ordered, which), by_row[which], atol=1e-12, rtol=0)
+    for i in range(len(windows)):
+        run(least, np.array([i]))
+    assert least.done < ordered.done < 0.95 * plain.done
+
+
+def test_how_much_of_each_window_changes_is_what_it_would_be_alone() -> None:
+    model = made(NETS["folded"])
+    image, windows = draw_image(SIDE), torch.randn(11, 3, 4, 4, dtype=torch.float64)
+    places, work = corners((4, 4)), Work()
+    scores_of_windows(model, work, image, windows, places)
+    for i in range(11):
+        alone = Work()
+        scores_of_windows(model, alone, image, windows[i : i + 1], tuple(p[i : i + 1] for p in places))
+        assert [float(amount[i]) for amount in work.changed] == [float(amount[0]) for amount in alone.changed]  # type: ignore[index]
+
+
+def test_more_windows_go_through_at_once_where_less_is_computed_of_each() -> None:
+    assert [at_once(8, gain) for gain in (0.4, 1.9, 2.6, 3.0, 50.0)] == [8, 8, 16, 24, 32]
 
 
 def test_a_folded_norm_costs_nothing_and_leaves_the_model_alone() -> None:
@@ -248,3 +303,29 @@ def test_questions_about_a_patch_are_answered_as_of_the_images() -> None:
 
     compared(made(lambda: Then(nn.Identity(), mixed=asked)), (4, 4), corners((4, 4)))
     assert seen[:6] == [(3, 3, SIDE, SIDE), 3, 4, torch.float64, "cpu", 3]
+
+
+@pytest.mark.parametrize(
+    ("channels", "out", "kernel", "stride", "padding", "dilation", "groups"),
+    [
+        (16, 8, 3, 1, 1, 1, 1),
+        (64, 32, 3, 2, 0, 1, 1),
+        (32, 64, 1, 2, 0, 1, 1),
+        (32, 32, 3, 1, 2, 2, 2),
+        (128, 128, 3, 1, 1, 1, 1),
+    ],
+)
+def test_a_weight_that_is_laid_out_gives_what_it_gives_as_it_lies(
+    channels: int, out: int, kernel: int, stride: int, padding: int, dilation: int, groups: int
+) -> None:
+    generator = torch.Generator().manual_seed(2)
+    weight = torch.randn(out, channels // groups, kernel, kernel, generator=generator)
+    bias = torch.randn(out, generator=generator) if stride == 1 else None
+    how, work = ((stride,) * 2, (padding,) * 2, (dilation,) * 2, groups), Work()
+    for shape in ((1, 14, 14), (8, 9, 11), (3, 23, 7)):  # the weight is laid out for the first of them
+        maps = torch.randn(shape[0], channels, *shape[1:], generator=generator).contiguous(memory_format=torch.channels_last)
+        found, wanted = convolved(work, maps, weight, bias, *how), functional.conv2d(maps, weight, bias, *how)
+        assert found.shape == wanted.shape
+        assert (found - wanted).abs().max() < 1e-5 * wanted.abs().max()
+    if packs(maps, weight):
+        assert work.once("packed", (weight, *how), lambda: pytest.fail("it was not laid out")) is not None

@@ -6,8 +6,10 @@ Values are exact: every rule recomputes what a change can reach, and what has no
     patch.py      the tensor that carries it through the model's own forward
     carry.py      one operation of that forward: by its rule, or on whole images
     local.py      the rules of convolution, batch norm and pooling
+    packed.py     the convolution itself
     pointwise.py  those of activations, sums, concatenations and means
     work.py       what one base image has brought, and how much work was saved
+    order.py      which windows go through together
     scores.py     all of it together
 """
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from auditor.methods.incremental.carry import pair, rule
+from auditor.methods.incremental.packed import convolved
 from auditor.methods.incremental.patch import Held, Patch, Todo
 from auditor.methods.incremental.pointwise import pointwise
 from auditor.methods.incremental.windows import lay, read
@@ -40,15 +41,16 @@ def convolution(
     work = x.work
 
     def run(held: Held, weight: Tensor, bias: Tensor | None) -> Held:
-        weight = work.laid_out(weight)
-
         def op(maps: Tensor, pads: Any) -> Tensor:
-            return functional.conv2d(maps, weight, bias, steps, pads, spread, groups)
+            return convolved(work, maps, weight, bias, steps, pads, spread, groups)
 
         found = neighbourhood(work, held, ("conv2d", weight, bias, *form, groups), op, form, 0.0)
         per_output = weight[0].numel() * len(weight)
         work.done += found.window.shape[2] * found.window.shape[3] * len(found.window) * per_output
         work.whole += sides[0] * sides[1] * len(found.window) * per_output
+        if found.rows is not None and found.columns is not None:
+            down, across = work.changed
+            work.changed = (down + per_output * found.rows.extent, across + per_output * found.columns.extent)
         return found
 
     made = Patch(work, (len(x), len(weight), *sides), weight, todo=Todo(x, weight, bias, run))

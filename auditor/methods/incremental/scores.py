@@ -20,6 +20,7 @@ def scores_of_windows(model: nn.Module, work: Work, image: Tensor, windows: Tens
     same tensor. Raises UnsupportedError where the forward cannot be followed.
     """
     rows, columns = (Side(starts, windows.shape[2 + i], image.shape[2 + i]) for i, starts in enumerate(places))
+    work.changed = (0.0, 0.0)
     with torch.no_grad():
         found = model(Patch.of(work, Held(windows.contiguous(memory_format=torch.channels_last), image, rows, columns)))
     if isinstance(found, Patch) or not isinstance(found, Tensor):

@@ -20,6 +20,19 @@ class Side:
     width: int
     length: int
     """Of the map."""
+    changed: tuple[Array, Array] | None = None
+    """(n,) first and last place of each that can differ from the base; the whole windows where None."""
+
+    @property
+    def limits(self) -> tuple[Array, Array]:
+        """(n,) first and last place of each that can differ."""
+        return self.changed or (self.starts, self.starts + self.width - 1)
+
+    @property
+    def extent(self) -> Array:
+        """(n,) places of each that can differ: the width of its window, were it alone."""
+        first, last = self.limits
+        return np.asarray(last - first + 1)
 
     def after(self, length: int, kernel: int, stride: int, padding: int, dilation: int) -> Side:
         """The windows of an output of `length` that these can change.
@@ -28,17 +41,21 @@ class Side:
         shifted rather than clipped at the end, so that a batch keeps one shape.
         """
         reach = (kernel - 1) * dilation + 1
-        first = np.maximum(0, -((-(self.starts + padding - reach + 1)) // stride))
-        last = np.minimum(length - 1, (self.starts + self.width - 1 + padding) // stride)
-        width = int(min(length, max(1, (last - first + 1).max())))
-        return Side(np.clip(first, 0, length - width), width, length)
+        first, last = self.limits
+        first = np.clip(-((-(first + padding - reach + 1)) // stride), 0, length - 1)
+        last = np.clip((last + padding) // stride, first, length - 1)
+        return around(first, last, length)
 
     def union(self, other: Side) -> Side:
         """Windows that hold both."""
-        first = np.minimum(self.starts, other.starts)
-        last = np.maximum(self.starts + self.width, other.starts + other.width)
-        width = int(min(self.length, (last - first).max()))
-        return Side(np.minimum(first, self.length - width), width, self.length)
+        (first, last), (begin, end) = self.limits, other.limits
+        return around(np.minimum(first, begin), np.maximum(last, end), self.length)
+
+
+def around(first: Array, last: Array, length: int) -> Side:
+    """Windows of one width about (n,) first and last places."""
+    width = int((last - first + 1).max())
+    return Side(np.minimum(first, length - width), width, length, (first, last))
 
 
 def read(base: Tensor, starts: tuple[Array, Array], size: tuple[int, int]) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from auditor.ops.lean import folded
+from auditor.types import Array
 
 DENSE = 0.8
 """Share of a map that windows cover from which on whole maps are carried: laying and reading cost more than they save."""
@@ -25,6 +26,9 @@ class Work:
         """As whole images would have taken."""
         self.moved = 0
         """Numbers copied to lay windows into their surroundings."""
+        self.changed: tuple[Array | float, Array | float] = (0.0, 0.0)
+        """(n,) for each window of the last batch: rows, and columns, that it can have changed in the convolutions' outputs, each
+        output as often as it takes multiplications; 0 where whole maps are carried."""
 
     def once(self, what: str, given: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
         """`compute()`, kept by what it was computed from: tensors by identity, all else by value."""
