@@ -54,6 +54,9 @@ class Fold(ABC):
     def merge(self, other: Self) -> None:
         """Take in the state of a fold that saw later samples."""
 
+    def beside(self, earlier: Self) -> None:  # noqa: B027 - nothing, where a fold has no use for it
+        """Told, while fresh, what earlier samples gave where that is known: it may leave out what merging would leave out."""
+
     @abstractmethod
     def save(self) -> State:
         """The state as arrays: what a checkpoint, a worker and a resume exchange."""

@@ -6,8 +6,9 @@ import copy
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,11 +76,19 @@ class Shard:
     """Those that raised need see no more; in this process it grows while the pass goes on."""
     batch: int
     seed: int
+    merged: Mapping[str, Fold] = field(default_factory=dict)
+    """What all shards before gave; in this process it grows while the pass goes on, another one is told nothing."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "merged": {}}
 
     def __call__(self, target: Target, dataset: Dataset, positions: range) -> tuple[dict[str, State], dict[str, str]]:
         """Fold name -> what it saved of these positions; fold name -> traceback of those that raised."""
         torch.manual_seed(self.seed * 1_000_003 + positions.start)  # a forward that is random draws the same in any process
         fresh = {name: copy.deepcopy(fold) for name, fold in self.empty.items() if name not in self.failed}
+        for name, fold in fresh.items():
+            if name in self.merged:
+                fold.beside(self.merged[name])
         broken = look_at(target, dataset, positions, fresh, self.batch)
         return {name: fold.save() for name, fold in fresh.items() if name not in broken}, broken
 
@@ -120,7 +129,7 @@ def run_pass(
     for name, state in checkpoint.states.items():
         merged[name].load(state)
     todo = shards(len(dataset), plan.shard)
-    task = Shard(empty, failed, plan.batch, plan.seed)
+    task = Shard(empty, failed, plan.batch, plan.seed, merged)
     done = checkpoint.done
 
     def save() -> None:

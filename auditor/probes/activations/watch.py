@@ -67,7 +67,7 @@ class Range:
     def see(self, maps: Tensor, positions: Array) -> None:
         """(n,C,h,w) of the images at `positions` (n,)."""
         flat = maps.flatten(2)
-        low, high = (side.double().cpu().numpy() for side in flat.aminmax(dim=2))
+        low, high = (side.double().cpu().numpy() for side in (flat.amin(2), flat.amax(2)))  # aminmax takes 20 times as long
         sampled = np.flatnonzero(positions % SAMPLED == 0)
         self.images += len(maps)
         self.sampled += len(sampled)

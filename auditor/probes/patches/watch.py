@@ -76,6 +76,12 @@ class Watch(LayerFold[Seen]):
         self.fields = dict(fields)
         """What the positions of each layer see: of the network alone, so it is no part of the state."""
         self.k = k
+        self.earlier: dict[str, Tops] = {}
+        """Layer -> the entries beside which those of this fold will stand."""
+
+    def beside(self, earlier: Watch) -> None:
+        """Images that fire a channel less than k earlier ones need no entry."""
+        self.earlier = {layer: seen.tops for layer, seen in earlier.seen.items()}
 
     def field(self, layer: str) -> Field:
         """What the places of a layer's maps see; the whole image where the positions of its output are not those of its maps."""
@@ -92,6 +98,8 @@ class Watch(LayerFold[Seen]):
             maps = batch.activations[layer]
             if layer not in self.seen:
                 self.seen[layer] = Seen(maps.shape[1], (maps.shape[2], maps.shape[3]), self.k)
+                if layer in self.earlier:
+                    self.seen[layer].tops.beside(self.earlier[layer])
             seen = self.seen[layer]
             peaks = seen.tops.see(maps, batch.positions)
             seen.fired = seen.fired + (peaks > 0).sum(axis=0)
