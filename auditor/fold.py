@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -45,10 +45,17 @@ class Fold(ABC):
 
     layers: tuple[str, ...] = ()
     """The layers whose outputs `see` reads."""
+    by_layer: ClassVar[bool] = False
+    """Whether `see_layer` is called, in place of `see`, as soon as a layer has been computed: its maps are then still in the
+    cache, and need not be kept until the forward ends."""
 
     @abstractmethod
     def see(self, batch: Batch) -> None:
         """Take in one batch."""
+
+    def see_layer(self, layer: str, output: Tensor, positions: Array) -> None:
+        """Take in what one of `layers` gave for the images at `positions` (n,); a later operation may overwrite `output`."""
+        raise NotImplementedError(f"{type(self).__name__} does not see layer by layer")
 
     @abstractmethod
     def merge(self, other: Self) -> None:
@@ -80,13 +87,20 @@ P = TypeVar("P", bound=Part)
 
 
 class LayerFold(Fold, Generic[P]):
-    """One part for each of some layers, made when the layer is first seen; `see` is left to the one who knows the part."""
+    """One part for each of some layers, made when the layer is first seen; `see_layer` is left to the one who knows the part, and
+    with it whether `by_layer` holds.
+    """
 
     def __init__(self, layers: Sequence[str], restored: Callable[[State], P]) -> None:
         """`restored` makes a part of what its `save` gave."""
         self.layers = tuple(layers)
         self.restored = restored
         self.seen: dict[str, P] = {}
+
+    def see(self, batch: Batch) -> None:
+        """Layer by layer."""
+        for layer in self.layers:
+            self.see_layer(layer, batch.activations[layer], batch.positions)
 
     def merge(self, other: Self) -> None:
         """Layer by layer."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from auditor.checkpoint import Checkpoint
 from auditor.dataset import Dataset
@@ -20,6 +22,7 @@ from auditor.engines.local import LOCAL
 from auditor.fold import Batch, Fold, State, Study, concatenate
 from auditor.plan import Plan
 from auditor.target import Target
+from auditor.types import Array
 
 Progress = Callable[[str, int, int], None]
 """(what, done, total)."""
@@ -52,18 +55,35 @@ def look_at(target: Target, dataset: Dataset, positions: range, folds: Mapping[s
     failed: dict[str, str] = {}
     for begin in range(positions.start, positions.stop, batch):
         index = np.arange(begin, min(begin + batch, positions.stop), dtype=np.int64)
-        alive = {name: fold for name, fold in folds.items() if name not in failed}
-        layers = tuple(dict.fromkeys(layer for fold in alive.values() for layer in fold.layers))
+        layers = tuple(dict.fromkeys(layer for name, fold in folds.items() if name not in failed for layer in fold.layers))
         images = dataset.load(index, target.device)
-        output = target.look(images, layers)
+        early = {name: fold for name, fold in folds.items() if fold.by_layer}
+        output = target.look(images, layers, partial(show_layer, folds, failed, index)) if early else target.look(images, layers)
         seen = Batch(index, np.asarray(dataset.labels)[index], images, output.scores, output.features, output.activations)
-        for name, fold in alive.items():
-            try:
-                with torch.no_grad():
+        for name, fold in folds.items():
+            if name not in failed and name not in early:
+                with failing(name, failed), torch.no_grad():
                     fold.see(seen)
-            except Exception:  # noqa: BLE001 - a probe's fault is its own finding; the run goes on
-                failed[name] = traceback.format_exc()
     return failed
+
+
+def show_layer(folds: Mapping[str, Fold], failed: dict[str, str], positions: Array, layer: str, output: Tensor) -> bool:
+    """Show what a layer gave to the folds that see layer by layer; whether others want it when the forward has ended."""
+    wanted = {name: fold for name, fold in folds.items() if name not in failed and layer in fold.layers}
+    for name, fold in wanted.items():
+        if fold.by_layer:
+            with failing(name, failed), torch.no_grad():
+                fold.see_layer(layer, output, positions)
+    return any(not fold.by_layer for fold in wanted.values())
+
+
+@contextmanager
+def failing(name: str, failed: dict[str, str]) -> Iterator[None]:
+    """What a fold raises in the block is its own finding; the run goes on."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - as said
+        failed[name] = traceback.format_exc()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -125,6 +126,62 @@ def test_a_probe_that_raises_fails_alone_and_stays_failed_on_resume(tmp_path: Pa
     assert data.loaded == []
     assert set(merged) == {"good"}
     assert "planted" in failed["bad"]
+
+
+class Early(Sum):
+    by_layer = True
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        super().__init__(fail_at)
+        self.room: list[float] = []
+
+    def beside(self, earlier: Sum) -> None:
+        self.room = [earlier.total]
+
+    def see(self, batch: Batch) -> None:
+        raise AssertionError("it sees layer by layer")
+
+    def see_layer(self, layer: str, output: torch.Tensor, positions: Any) -> None:
+        assert self.room, "it was told what the shards before gave"
+        super().see(SimpleNamespace(positions=positions, activations={layer: output}))  # type: ignore[arg-type]
+
+
+def by_layer(kept: list[bool]) -> Any:
+    plain = target()
+
+    def look(images: torch.Tensor, layers: Any = (), show: Any = None) -> Any:
+        found = plain.look(images, layers)
+        if "double" in layers:
+            kept.append(show("double", found.activations["double"]))
+        return SimpleNamespace(scores=found.scores, features=found.features, activations=found.activations if kept[-1] else {})
+
+    return SimpleNamespace(device=plain.device, look=look)
+
+
+def test_who_sees_layer_by_layer_gets_the_same_and_nothing_is_kept_for_it(tmp_path: Path) -> None:
+    whole, _ = stream.run_pass(target(), Data(), {"sum": Sum()}, PLAN, tmp_path / "a")
+    kept: list[bool] = []
+    found, failed = stream.run_pass(by_layer(kept), Data(), {"early": Early()}, PLAN, tmp_path / "b")
+    assert failed == {}
+    assert (found["early"].seen, found["early"].total) == (whole["sum"].seen, whole["sum"].total)
+    assert not any(kept)
+    both, _ = stream.run_pass(by_layer(kept), Data(), {"early": Early(), "sum": Sum()}, PLAN, tmp_path / "c")
+    assert kept[-1], "another fold wants the layer when the forward has ended"
+    assert both["early"].seen == both["sum"].seen == whole["sum"].seen
+
+
+def test_who_fails_at_a_layer_fails_alone(tmp_path: Path) -> None:
+    folds = {"good": Early(), "bad": Early(fail_at=6), "out": Outputs()}
+    merged, failed = stream.run_pass(by_layer([True]), Data(), folds, PLAN, tmp_path)
+    assert merged["good"].seen == list(range(COUNT))
+    assert set(merged) == {"good", "out"}
+    assert "planted" in failed["bad"]
+
+
+def test_a_shard_sent_to_another_process_takes_nothing_of_what_is_merged() -> None:
+    sent = pickle.loads(pickle.dumps(stream.Shard({"sum": Sum()}, {}, 2, 0, {"sum": Sum(fail_at=3)})))
+    assert sent.merged == {}
+    assert set(sent.empty) == {"sum"}
 
 
 def square(_target: Any, data: Any, items: Any) -> dict[str, Any]:

@@ -51,6 +51,9 @@ class Field:
     columns: Array
     """(m,2) int64, likewise."""
 
+    def __deepcopy__(self, _memo: Any) -> Field:
+        return self  # it never changes, and every shard of a pass copies its folds
+
     def box(self, row: int, column: int) -> tuple[int, int, int, int]:
         """(top, bottom, left, right) of the pixels seen, half-open and within the image; empty where none is."""
         top, bottom = self.rows[row if len(self.rows) > 1 else 0]

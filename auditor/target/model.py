@@ -84,8 +84,11 @@ class Target:
         """Whether two forwards of the same images differed."""
         return contract.RANDOM in self.notes
 
-    def look(self, images: Tensor, layers: Sequence[str] = ()) -> Look:
-        """One forward of normalised images (n,C,H,W), without gradients, with the outputs of `layers` (names of calls)."""
+    def look(self, images: Tensor, layers: Sequence[str] = (), show: Callable[[str, Tensor], bool] | None = None) -> Look:
+        """One forward of normalised images (n,C,H,W), without gradients, with the outputs of `layers` (names of calls).
+
+        `show` is given the name and output of each of them as soon as it is computed: where it returns False, it is not kept.
+        """
         kept: dict[str, Tensor] = {}
         features: list[Tensor] = []
         counts: Counter[str] = Counter()
@@ -102,8 +105,9 @@ class Target:
                     found = first_tensor(output)
                     assert found is not None
                     layout = known[name].layout
-                    found = found.clone() if known[name].overwritten else found
-                    kept[name] = found if layout is None else as_maps(found, layout)
+                    if show is None or show(name, found if layout is None else as_maps(found, layout)):
+                        found = found.clone() if known[name].overwritten else found
+                        kept[name] = found if layout is None else as_maps(found, layout)
 
             return called
 

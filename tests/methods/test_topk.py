@@ -109,6 +109,24 @@ def test_two_thousand_pictures_with_ties_equal_brute_force_in_1_2_and_7_shards()
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("name", ["random", "tied", "saturated", "nan"])
+def test_what_has_no_room_beside_earlier_images_is_left_out_and_the_merged_entries_are_the_same(name: str) -> None:
+    rng = np.random.default_rng(8)
+    n, k = 120, 5
+    maps, positions = kinds(name, rng, n), np.arange(n)
+    total, entered = Tops.empty(maps.shape[1], k), []
+    for shard in np.array_split(positions, 6):
+        part = Tops.empty(maps.shape[1], k)
+        part.beside(total)
+        part.see(torch.from_numpy(maps[shard]), shard)
+        entered.append(int((part.positions != NOWHERE).sum()))
+        total.merge(part)
+    for a, b in zip(total.parts, brute(maps, positions, k), strict=True):
+        np.testing.assert_array_equal(a, b)
+    if name == "random":
+        assert entered[-1] < entered[0] == k * maps.shape[1]
+
+
 def test_fewer_images_than_entries() -> None:
     maps = np.arange(12, dtype=np.float32).reshape(2, 1, 2, 3)
     got = folded(maps, np.array([4, 9]), 3, [np.arange(2)])

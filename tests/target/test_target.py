@@ -92,6 +92,22 @@ def test_activations_are_those_of_the_call_and_are_kept_from_later_operations() 
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
+def test_activations_are_shown_as_they_are_computed_and_kept_where_that_is_asked_for() -> None:
+    target, names, shown = opened(nets.seeded(nets.Net)), ("conv1", "bn1", "act", "act#1"), {}
+    expected = target.look(images(), names).activations
+
+    def show(name: str, output: torch.Tensor) -> bool:
+        shown[name] = output.clone()  # a later operation may overwrite it
+        return name == "bn1"
+
+    found = target.look(images(), names, show).activations
+    assert list(shown) == list(names)
+    assert set(found) == {"bn1"}
+    for name in names:
+        assert torch.equal(shown[name], expected[name])
+    assert torch.equal(found["bn1"], expected["bn1"])
+
+
 def test_no_hook_is_left_when_the_forward_raises() -> None:
     target = opened(nets.seeded(nets.Net))
     with pytest.raises(ContractError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from auditor.fold import Batch, LayerFold, State
+from auditor.fold import LayerFold, State
 from auditor.types import Array
 
 SAMPLED = 8
@@ -109,10 +109,10 @@ class Range:
 class Watch(LayerFold[Range]):
     """A Range for each of some layers, the same for any split of the data."""
 
+    by_layer = True
+
     def __init__(self, layers: Sequence[str]) -> None:
         super().__init__(layers, Range.of)
 
-    def see(self, batch: Batch) -> None:
-        for layer in self.layers:
-            maps = batch.activations[layer]
-            self.seen.setdefault(layer, Range(maps.shape[1])).see(maps, batch.positions)
+    def see_layer(self, layer: str, output: Tensor, positions: Array) -> None:
+        self.seen.setdefault(layer, Range(output.shape[1])).see(output, positions)

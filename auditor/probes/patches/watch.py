@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from torch import Tensor
 
-from auditor.fold import Batch, LayerFold, State
+from auditor.fold import LayerFold, State
 from auditor.methods.topk import Tops, turn
 from auditor.ops.receptive_field import Field
 from auditor.types import Array
@@ -71,6 +72,8 @@ class Seen:
 class Watch(LayerFold[Seen]):
     """The k strongest images of every channel of some layers, exactly, for any split of the data."""
 
+    by_layer = True
+
     def __init__(self, fields: Mapping[str, Field], k: int) -> None:
         super().__init__(tuple(fields), Seen.of)
         self.fields = dict(fields)
@@ -93,17 +96,15 @@ class Watch(LayerFold[Seen]):
         ends = (np.array([[0, high]]), np.array([[0, wide]]))
         return Field("UNKNOWN", reason, field.image, field.image, (0.0, 0.0), (0.0, 0.0), *ends)
 
-    def see(self, batch: Batch) -> None:
-        for layer in self.layers:
-            maps = batch.activations[layer]
-            if layer not in self.seen:
-                self.seen[layer] = Seen(maps.shape[1], (maps.shape[2], maps.shape[3]), self.k)
-                if layer in self.earlier:
-                    self.seen[layer].tops.beside(self.earlier[layer])
-            seen = self.seen[layer]
-            peaks = seen.tops.see(maps, batch.positions)
-            seen.fired = seen.fired + (peaks > 0).sum(axis=0)
-            seen.keep(batch.positions, peaks)
-            sampled = np.flatnonzero(batch.positions % SAMPLED == 0)
-            if len(sampled):
-                seen.lowest = np.minimum(seen.lowest, np.float64(maps[sampled.tolist()].amin().item()))
+    def see_layer(self, layer: str, output: Tensor, positions: Array) -> None:
+        if layer not in self.seen:
+            self.seen[layer] = Seen(output.shape[1], (output.shape[2], output.shape[3]), self.k)
+            if layer in self.earlier:
+                self.seen[layer].tops.beside(self.earlier[layer])
+        seen = self.seen[layer]
+        peaks = seen.tops.see(output, positions)
+        seen.fired = seen.fired + (peaks > 0).sum(axis=0)
+        seen.keep(positions, peaks)
+        sampled = np.flatnonzero(positions % SAMPLED == 0)
+        if len(sampled):
+            seen.lowest = np.minimum(seen.lowest, np.float64(output[sampled.tolist()].amin().item()))

@@ -12,6 +12,8 @@ from auditor.methods.ascent.objectives import by_unit
 from auditor.types import Array
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from auditor.target import Target
 
 NOWHERE = np.iinfo(np.int64).max
@@ -46,6 +48,8 @@ class Strongest(Fold):
     A unit's activation is what is raised: the mean over its map.
     """
 
+    by_layer = True
+
     def __init__(self, units: Mapping[str, Sequence[int]]) -> None:
         self.layers = tuple(units)
         self.units = {layer: tuple(numbers) for layer, numbers in units.items()}
@@ -54,10 +58,14 @@ class Strongest(Fold):
         self.positions: dict[str, Array] = {layer: np.full(len(numbers), NOWHERE, np.int64) for layer, numbers in units.items()}
 
     def see(self, batch: Batch) -> None:
-        for layer, numbers in self.units.items():
-            found = by_unit(batch.activations[layer], "mean")[:, list(numbers)].float().cpu().numpy()
-            best = np.where(np.isnan(found), -np.inf, found).argmax(axis=0)
-            self.enter(layer, found[best, np.arange(len(numbers))], batch.positions[best])
+        for layer in self.units:
+            self.see_layer(layer, batch.activations[layer], batch.positions)
+
+    def see_layer(self, layer: str, output: Tensor, positions: Array) -> None:
+        numbers = list(self.units[layer])
+        found = by_unit(output, "mean")[:, numbers].float().cpu().numpy()
+        best = np.where(np.isnan(found), -np.inf, found).argmax(axis=0)
+        self.enter(layer, found[best, np.arange(len(numbers))], positions[best])
 
     def enter(self, layer: str, values: Array, positions: Array) -> None:
         """Take in a maximum (U,) and its image for each unit."""
