@@ -26,7 +26,7 @@ def trustworthiness(features: Array, near: Sequence[Array], *, k: int, rows: Arr
     neighbours, nearest first. k below N/2. Memory: BLOCK x N numbers.
     """
     points = Points.of(features)
-    count = len(points.data)
+    count = len(points.table)
     rows = np.arange(count) if rows is None else rows
     if not 0 < k < count / 2:
         raise ValueError(f"expected 0 < k < {count}/2 neighbours, got {k}")

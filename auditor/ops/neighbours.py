@@ -8,28 +8,38 @@ import numpy as np
 
 from auditor.types import Array
 
-BLOCK = 1024
-"""Rows a block; its distances take BLOCK x N numbers, and BLOCK x BLOCK across two sets."""
+BLOCK = 512
+"""Rows a block: of each two blocks the distances are worked out once, and read from both sides."""
 CLOSE = 1e-5
 """Below this share of |x|^2 + |y|^2 a squared distance from the product has lost digits that float32 would show."""
 PAIRS = 1 << 22
 """Numbers held at once while close pairs are worked out one by one."""
+CROWDED, TURNS = 0.2, 16
+"""Share of a block's pairs from which all are sorted, not only those that may count; blocks after which what waits is sorted."""
 
 
 @dataclass(frozen=True)
 class Points:
     """N points of D dimensions whose distances are asked for block by block."""
 
-    data: Array
-    """(N,D) float64, centred: smaller norms, so less to cancel."""
-    norms: Array
-    """(N,) squared."""
+    table: Array
+    """(N,D+2) float64: the point, centred (smaller norms, so less to cancel), its squared norm, and 1."""
     equal: Array
     """(N,) int64: equal points have one number; -1 for what equals none of those it is compared with."""
     mean: Array
     """(D,) that was taken off."""
     numbers: dict[bytes, int]
     """Of each different point."""
+
+    @property
+    def data(self) -> Array:
+        """(N,D) the centred points."""
+        return self.table[:, :-2]
+
+    @property
+    def norms(self) -> Array:
+        """(N,) squared."""
+        return self.table[:, -2]
 
     @classmethod
     def of(cls, features: Array) -> Points:
@@ -38,13 +48,13 @@ class Points:
         numbers: dict[bytes, int] = {}
         equal = [numbers.setdefault(row.tobytes(), len(numbers)) for row in data + 0.0]  # + 0.0: -0.0 is 0.0
         mean = data.mean(axis=0) if len(data) else np.zeros(data.shape[1:])
-        return cls(*measured(data - mean), np.array(equal, dtype=np.int64), mean, numbers)
+        return cls(tabled(data, mean), np.array(equal, dtype=np.int64), mean, numbers)
 
     def beside(self, others: Array) -> Points:
         """Further points `others` (M,D), to be compared with these. Raises ValueError for a NaN or infinity."""
         data = finite(others)
         equal = np.array([self.numbers.get(row.tobytes(), -1) for row in data + 0.0], dtype=np.int64)
-        return Points(*measured(data - self.mean), equal, self.mean, self.numbers)
+        return Points(tabled(data, self.mean), equal, self.mean, self.numbers)
 
     def distances(self, rows: Array) -> Array:
         """(B,N) float32 distances of the points `rows` (B,) to all: infinite to the point itself, 0 to those equal to it."""
@@ -53,21 +63,93 @@ class Points:
         return apart
 
     def apart(self, rows: Array, others: Points) -> Array:
-        """(B,M) float32 distances of the points `rows` (B,) to M others: 0 to those equal to it.
+        """(B,M) float32 distances of the points `rows` (B,) to M others: 0 to those equal to it."""
+        squares = self.turned(rows) @ others.table.T
+        self.settle(squares, rows, others, np.arange(len(others.table)))
+        return rooted(squares)
 
-        |x|^2 + |y|^2 - 2xy cancels where x and y almost coincide: such pairs are worked out from x - y.
+    def turned(self, rows: Array) -> Array:
+        """(B,D+2) whose product with a table is |x|^2 + |y|^2 - 2xy."""
+        found = self.table[rows] * -2.0
+        found[:, -2], found[:, -1] = 1.0, self.norms[rows]
+        return np.asarray(found)
+
+    def settle(self, squares: Array, rows: Array, others: Points, columns: Array) -> None:
+        """Put right, in place, those of `squares` (B,M), of points `rows` (B,) and `columns` (M,) of others, that the sum has lost.
+
+        |x|^2 + |y|^2 - 2xy cancels where x and y almost coincide: such pairs are worked out from x - y; equal points are at 0.
         """
-        size = self.norms[rows, None] + others.norms[None]
-        squares = size - 2 * (self.data[rows] @ others.data.T)
-        same = self.equal[rows, None] == others.equal[None]
-        left, right = np.nonzero((squares < CLOSE * size) & ~same)
+        mine, theirs = self.norms[rows], others.norms[columns]
+        if not squares.size or squares.min() > CLOSE * (mine.max() + theirs.max()):
+            return
+        close = squares <= CLOSE * (mine[:, None] + theirs[None])
+        same = (self.equal[rows, None] == others.equal[None, columns]) & ~np.isinf(squares)
+        left, right = np.nonzero(close & ~same)
         step = max(1, PAIRS // max(1, self.data.shape[1]))
         for at in range(0, len(left), step):
             i, j = left[at : at + step], right[at : at + step]
-            between = self.data[rows[i]] - others.data[j]
+            between = self.data[rows[i]] - others.data[columns[j]]
             squares[i, j] = np.einsum("pd,pd->p", between, between)
         squares[same] = 0
-        return np.asarray(np.sqrt(np.maximum(squares, 0, out=squares), out=squares), dtype=np.float32)
+
+
+class Found:
+    """The k nearest so far of B points, of points that come in rising order; what may count waits until there is much of it."""
+
+    def __init__(self, count: int, k: int) -> None:
+        self.k, self.turns, self.held = k, 0, 0
+        self.indices = np.zeros((count, k), dtype=np.int64)
+        self.distances = np.full((count, k), np.inf, dtype=np.float32)
+        """(B,k) rising; infinite where fewer than k are known."""
+        self.limit = np.full(count, np.inf)
+        """(B,) squared distance from which on a point that comes now does not count: of equals the earlier stays."""
+        self.waiting: list[tuple[Array, Array, Array]] = []
+
+    def see(self, squares: Array, first: int, *, across: bool = False) -> None:
+        """Squared distances (B,M) of the points to others, numbered from `first` on; `across`: (M,B)."""
+        limit = self.limit[None] if across else self.limit[:, None]
+        hits = np.flatnonzero(squares < limit)
+        if len(hits) > CROWDED * squares.size:
+            self.sort()
+            columns = np.arange(first, first + squares.shape[0 if across else 1])
+            self.merge(np.broadcast_to(columns, (len(self.limit), len(columns))), rooted(squares.T if across else squares))
+            return
+        high, low = np.divmod(hits, squares.shape[1])
+        rows, columns = (low, high) if across else (high, low)
+        self.waiting.append((rows, columns + first, rooted(squares.ravel()[hits])))
+        self.held, self.turns = self.held + len(hits), self.turns + 1
+        if self.held > len(self.limit) * self.k or self.turns == TURNS:
+            self.sort()
+
+    def sort(self) -> None:
+        """Sort in what waits."""
+        rows, columns, apart = (np.concatenate(parts) for parts in zip(*self.waiting, strict=True)) if self.held else (EMPTY,) * 3
+        self.waiting, self.held, self.turns = [], 0, 0
+        if not len(rows):
+            return
+        order = np.argsort(rows.astype(np.int16 if len(self.limit) < 1 << 15 else np.int64), kind="stable")
+        rows = rows[order]
+        counts = np.bincount(rows, minlength=len(self.limit))
+        place = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
+        indices = np.zeros((len(counts), counts.max()), dtype=np.int64)
+        distances = np.full(indices.shape, np.inf, dtype=np.float32)
+        indices[rows, place], distances[rows, place] = columns[order], apart[order]
+        self.merge(indices, distances)
+
+    def merge(self, indices: Array, distances: Array) -> None:
+        """Keep the k nearest of those known and of (B,M) later ones."""
+        known = np.concatenate([self.indices, indices], axis=1)
+        best, self.distances = nearest(np.concatenate([self.distances, distances], axis=1), self.k)
+        self.indices = np.take_along_axis(known, best, axis=1)
+        self.limit = self.distances[:, -1].astype(np.float64) ** 2
+
+
+EMPTY = np.zeros(0, dtype=np.int64)
+
+
+def rooted(squares: Array) -> Array:
+    """Their roots in float32; what rounding has put below 0 is 0."""
+    return np.asarray(np.sqrt(np.maximum(squares, 0)), dtype=np.float32)
 
 
 def finite(features: Array) -> Array:
@@ -79,25 +161,43 @@ def finite(features: Array) -> Array:
     return data
 
 
-def measured(data: Array) -> tuple[Array, Array]:
-    """(N,D) and the (N,) squared norms."""
-    return data, np.einsum("nd,nd->n", data, data)
+def tabled(data: Array, mean: Array) -> Array:
+    """(N,D+2) of (N,D): less the mean, the squared norm, and 1."""
+    table = np.empty((len(data), data.shape[1] + 2))
+    centred = np.subtract(data, mean, out=table[:, :-2])
+    table[:, -2], table[:, -1] = np.einsum("nd,nd->n", centred, centred), 1.0
+    return table
 
 
 def knn(features: Array, k: int) -> tuple[Array, Array]:
     """The k nearest others of each row of `features` (N,D) by Euclidean distance: indices (N,k) int64, distances (N,k) float32.
 
     k is lowered to N-1. Distances are those of float64 rounded to float32; where two are then equal the lower index comes first.
-    Equal rows are at 0 exactly. Memory: BLOCK x N numbers beside the features. Raises ValueError for a NaN or infinity.
+    Equal rows are at 0 exactly. Memory: BLOCK x BLOCK numbers beside the features, the result and what waits to be sorted into
+    it, which is about as much. Raises ValueError for a NaN or infinity.
     """
     points = Points.of(features)
-    count = len(points.data)
+    count = len(points.table)
     k = max(0, min(k, count - 1))
-    indices, distances = np.zeros((count, k), dtype=np.int64), np.zeros((count, k), dtype=np.float32)
-    for start in range(0, count if k else 0, BLOCK):
-        rows = np.arange(start, min(start + BLOCK, count))
-        indices[rows], distances[rows] = nearest(points.distances(rows), k)
-    return indices, distances
+    if k == 0:
+        return np.zeros((count, 0), dtype=np.int64), np.zeros((count, 0), dtype=np.float32)
+    blocks = [np.arange(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
+    found = [Found(len(rows), k) for rows in blocks]
+    held = np.empty(BLOCK * BLOCK)
+    for number, rows in enumerate(blocks):
+        turned = points.turned(rows)
+        for other in range(number, len(blocks)):
+            columns = blocks[other]
+            squares = held[: len(rows) * len(columns)].reshape(len(rows), len(columns))
+            np.matmul(turned, points.table[columns[0] : columns[-1] + 1].T, out=squares)
+            if other == number:
+                np.fill_diagonal(squares, np.inf)
+            points.settle(squares, rows, points, columns)
+            found[number].see(squares, columns[0])
+            if other != number:  # its points have now seen all that come before `rows`, so these come next
+                found[other].see(squares, rows[0], across=True)
+        found[number].sort()
+    return np.concatenate([one.indices for one in found]), np.concatenate([one.distances for one in found])
 
 
 def across(features: Array, others: Array, k: int) -> tuple[Array, Array]:
@@ -107,12 +207,12 @@ def across(features: Array, others: Array, k: int) -> tuple[Array, Array]:
     ValueError for a NaN or infinity.
     """
     points = Points.of(features)
-    count = len(points.data)
+    count = len(points.table)
     k = max(0, min(k, len(others)))
     indices, distances = np.zeros((count, k), dtype=np.int64), np.full((count, k), np.inf, dtype=np.float32)
     for start in range(0, len(others) if k else 0, BLOCK):
         block = points.beside(others[start : start + BLOCK])
-        numbers = np.arange(start, start + len(block.data))
+        numbers = np.arange(start, start + len(block.table))
         for begin in range(0, count, BLOCK):
             rows = np.arange(begin, min(begin + BLOCK, count))
             known = np.concatenate([indices[rows], np.broadcast_to(numbers, (len(rows), len(numbers)))], axis=1)
