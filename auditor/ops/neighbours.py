@@ -100,7 +100,7 @@ class Found:
         self.k, self.turns, self.held = k, 0, 0
         self.indices = np.zeros((count, k), dtype=np.int64)
         self.distances = np.full((count, k), np.inf, dtype=np.float32)
-        """(B,k) rising; infinite where fewer than k are known."""
+        """(B,k) as `indices`, which rise; infinite where fewer than k are known."""
         self.limit = np.full(count, np.inf)
         """(B,) squared distance from which on a point that comes now does not count: of equals the earlier stays."""
         self.waiting: list[tuple[Array, Array, Array]] = []
@@ -138,10 +138,16 @@ class Found:
 
     def merge(self, indices: Array, distances: Array) -> None:
         """Keep the k nearest of those known and of (B,M) later ones."""
-        known = np.concatenate([self.indices, indices], axis=1)
-        best, self.distances = nearest(np.concatenate([self.distances, distances], axis=1), self.k)
-        self.indices = np.take_along_axis(known, best, axis=1)
-        self.limit = self.distances[:, -1].astype(np.float64) ** 2
+        known, apart = np.concatenate([self.indices, indices], axis=1), np.concatenate([self.distances, distances], axis=1)
+        columns = least(apart, self.k)
+        self.indices, self.distances = np.take_along_axis(known, columns, axis=1), np.take_along_axis(apart, columns, axis=1)
+        self.limit = self.distances.max(axis=1).astype(np.float64) ** 2
+
+    def ended(self) -> tuple[Array, Array]:
+        """Indices (B,k) and distances (B,k), nearest first."""
+        self.sort()
+        order = np.argsort(self.distances, axis=1, kind="stable")
+        return np.take_along_axis(self.indices, order, axis=1), np.take_along_axis(self.distances, order, axis=1)
 
 
 EMPTY = np.zeros(0, dtype=np.int64)
@@ -183,6 +189,7 @@ def knn(features: Array, k: int) -> tuple[Array, Array]:
         return np.zeros((count, 0), dtype=np.int64), np.zeros((count, 0), dtype=np.float32)
     blocks = [np.arange(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
     found = [Found(len(rows), k) for rows in blocks]
+    ended: list[tuple[Array, Array]] = []
     held = np.empty(BLOCK * BLOCK)
     for number, rows in enumerate(blocks):
         turned = points.turned(rows)
@@ -196,8 +203,9 @@ def knn(features: Array, k: int) -> tuple[Array, Array]:
             found[number].see(squares, columns[0])
             if other != number:  # its points have now seen all that come before `rows`, so these come next
                 found[other].see(squares, rows[0], across=True)
-        found[number].sort()
-    return np.concatenate([one.indices for one in found]), np.concatenate([one.distances for one in found])
+        ended.append(found[number].ended())
+    indices, distances = (np.concatenate(parts) for parts in zip(*ended, strict=True))
+    return indices, distances
 
 
 def across(features: Array, others: Array, k: int) -> tuple[Array, Array]:
@@ -223,6 +231,14 @@ def across(features: Array, others: Array, k: int) -> tuple[Array, Array]:
 
 def nearest(distances: Array, k: int) -> tuple[Array, Array]:
     """Columns (B,k) int64 and values (B,k) of the k smallest of each row of (B,N), rising; equal values by column."""
+    columns = least(distances, k)
+    values = np.take_along_axis(distances, columns, axis=1)
+    order = np.argsort(values, axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
+def least(distances: Array, k: int) -> Array:
+    """Columns (B,k) int64, rising, of the k smallest of each row of (B,N); of equal values the first columns."""
     columns = np.argpartition(distances, k - 1, axis=1)[:, :k].astype(np.int64)
     bound = np.take_along_axis(distances, columns, axis=1).max(axis=1)
     tied = np.count_nonzero(distances <= bound[:, None], axis=1) > k  # then the partition chose among equals by chance
@@ -230,6 +246,4 @@ def nearest(distances: Array, k: int) -> tuple[Array, Array]:
         among = np.flatnonzero(distances[row] <= bound[row])
         columns[row] = among[np.argsort(distances[row, among], kind="stable")[:k]]
     columns.sort(axis=1)
-    values = np.take_along_axis(distances, columns, axis=1)
-    order = np.argsort(values, axis=1, kind="stable")
-    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
+    return columns
