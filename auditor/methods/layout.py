@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from auditor.methods.repulsion import gradient
 from auditor.types import Array
 
 PERPLEXITY, NEIGHBOURS = 30.0, 15
 TSNE_SPREAD, UMAP_SPREAD = 1e-4, 10.0
 """Standard deviation of the first component at the start of t-SNE; the farthest coordinate at the start of UMAP."""
-FFT_FROM = 7_000
-"""Points from which interpolation by FFT (Linderman 2019) is faster than Barnes-Hut on one thread."""
+FFT_FROM = 30_000
+"""Points from which the repulsion is interpolated by FFT (Linderman 2019); below, every pair is counted."""
 JITTER = 0.01
 """Noise of the start, as a share of the spread: points that coincide must be able to part."""
 
@@ -53,7 +54,7 @@ def tsne(indices: Array, distances: Array, plane: Array, *, perplexity: float = 
     """(N,2) float32, centred (van der Maaten, Hinton 2008) by openTSNE on one thread: equal input, equal bytes."""
     from openTSNE import TSNE
 
-    method = "bh" if len(indices) < FFT_FROM else "fft"
+    method = gradient if len(indices) < FFT_FROM else "fft"
     fitted = TSNE(n_jobs=1, random_state=0, negative_gradient_method=method).fit(
         affinities=affinities(indices, distances, perplexity=perplexity), initialization=plane * TSNE_SPREAD
     )

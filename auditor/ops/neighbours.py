@@ -75,7 +75,7 @@ class Points:
         return np.asarray(found)
 
     def settle(self, squares: Array, rows: Array, others: Points, columns: Array) -> None:
-        """Put right, in place, those of `squares` (B,M), of points `rows` (B,) and `columns` (M,) of others, that the sum has lost.
+        """Put right in place those of `squares` (B,M) that the sum has lost; they are of points `rows` and of others' `columns`.
 
         |x|^2 + |y|^2 - 2xy cancels where x and y almost coincide: such pairs are worked out from x - y; equal points are at 0.
         """

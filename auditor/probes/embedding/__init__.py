@@ -34,8 +34,8 @@ VOTERS = 10
 TOUCHING = 8
 """Neighbours in a map whose place in the features is asked: as many as a cell of a grid has."""
 PIXELS = (1000, 2000, 4000)
-STARTED, LAID = 7.5, 0.0045
-"""Seconds on one core: until the compiled parts of UMAP are there, and an image of t-SNE and UMAP at 250 to 5,000 images."""
+STARTED, LAID, PAIRED = 7.5, 0.0012, 5e-8
+"""Seconds on one core: until the compiled parts of UMAP are there, for an image of t-SNE and UMAP, and for a pair of images."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Embedding(Probe):
     def cost(self, target: Target, dataset: Dataset) -> Cost:
         """About, without the model: t-SNE and UMAP."""
         count = min(self.most, len(dataset))
-        return Cost(seconds=STARTED + LAID * count) if len(dataset) >= FEWEST else Cost()
+        return Cost(seconds=STARTED + LAID * count + PAIRED * count**2) if len(dataset) >= FEWEST else Cost()
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Arithmetic on the features."""
