@@ -51,7 +51,7 @@ class Faiss:
         self.features = features
 
     def search(self, kind: str, most: int | None = None) -> Any:
-        """Numbers of the neighbours of the first `most` points, of all where None; a flat index is a copy, built anew each time."""
+        """Neighbours of the first `most` points, of all where None; the index is built each time: a flat one is a copy."""
         index = getattr(self.faiss, kind)(self.features.shape[1])
         index.add(self.features)
         return index.search(self.features[:most], MOST_NEIGHBOURS + 1)[1]
