@@ -129,7 +129,7 @@ def comparison(before: Path, today: Path, found: Comparison) -> str:
         .render(
             data=data,
             script=script,
-            library=library,
+            library=engine.compressed() if library else "",
             style=engine.asset("app.css"),
             policy=engine.policy(*([str(library)] if library else []), str(script)),
             **context,

@@ -216,7 +216,7 @@ def page(folder: Path) -> str:
         bodies=[Markup(body) for body in bodies],  # noqa: S704 - our own templates, escaped as they were rendered
         data=data,
         script=script,
-        library=library,
+        library=engine.compressed() if library else "",
         style=engine.asset("app.css"),
         policy=engine.policy(*([str(library)] if library else []), str(script)),
         carried=files.carried,

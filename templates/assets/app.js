@@ -126,7 +126,14 @@
       return [part(all, "class", {color: all.map((i) => `hsl(${Math.round(360 * kinds.indexOf(label[i]) / kinds.length)} 45% ${dark.matches ? 66 : 46}%)`)})];
     return kinds.map((k, i) => part(all.filter((j) => label[j] === k), spec.classes[k], {color: colour((spec.colours || {})[k] || `--series-${i % 8}`), symbol: i < 8 ? "circle" : "diamond"}));
   }
-  function draw(div) {
+  let unpacked;
+  const library = () => unpacked ||= (async () => {
+    const packed = Uint8Array.from(atob(document.getElementById("library").textContent), (c) => c.charCodeAt(0));
+    const source = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+    document.head.append(make("script", "", source));
+  })();
+  async function draw(div) {
+    if (!window.Plotly) await library();
     const spec = data.charts[div.id], style = css(), state = mounted.get(div);
     let traces = spec.scatter ? points(spec, state, style) : resolve(spec.data, style), shape = layout(spec, style);
     if (spec.scatter) {
@@ -161,6 +168,7 @@
   const charts = [...document.querySelectorAll(".chart")];
   const watch = new IntersectionObserver((entries) => { for (const e of entries) if (e.isIntersecting) { watch.unobserve(e.target); mount(e.target); } }, {rootMargin: "400px"});
   charts.forEach((div) => watch.observe(div));
+  if (charts.length) addEventListener("load", () => setTimeout(library, 500));  // so that a page that is printed unseen has it
   const redraw = () => { for (const div of mounted.keys()) draw(div); };
   dark.addEventListener("change", redraw);
   addEventListener("beforeprint", () => charts.forEach(mount));
