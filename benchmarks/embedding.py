@@ -165,6 +165,7 @@ def once(side: str, count: int) -> None:
 def parser() -> argparse.ArgumentParser:
     """The stage's parser, with what `fresh` needs."""
     parser = arguments(__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="times that each takes its turn, after one that is not counted")
     parser.add_argument("--fresh", choices=("ours", "libraries"), help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
     return parser
@@ -181,7 +182,9 @@ def main() -> int:
     features = points(count)
     ours, libraries = Ours(features), Libraries(features)
     mine = {f"our {name}": side for name, side in ours.sides().items()}
-    turns = in_turn(1 if asked.small else 3, {**mine, **{f"their {name}": side for name, side in libraries.sides().items()}})
+    turns = in_turn(
+        1 if asked.small else asked.rounds, {**mine, **{f"their {name}": side for name, side in libraries.sides().items()}}
+    )
     case, rows = f"{count:,} x {WIDTH}", []
 
     def add(one: Row) -> None:

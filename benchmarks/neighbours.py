@@ -106,11 +106,13 @@ def below(case: str, turns: Turns, peer: str, side: str, note: str = "") -> Row:
 
 def main() -> int:
     """Measure, print, write."""
-    asked = arguments(__doc__).parse_args()
+    parser = arguments(__doc__)
+    parser.add_argument("--rounds", type=int, default=2, help="times that each takes its turn at 50,000 points")
+    asked = parser.parse_args()
     prepared()
     rows: list[Row] = []
     for count in (SMALL,) if asked.small else COUNTS:
-        for one in measured(count, 2 if count >= LARGE or asked.small else 5):
+        for one in measured(count, asked.rounds if count >= LARGE or asked.small else 5):
             rows.append(one)
             written(asked.out, STAGE, rows)
     return 0

@@ -43,6 +43,7 @@ COUNTS, SMALL = (5_000, 50_000), (300,)
 SIDE, CLASSES, OPENED, RENDERED = 32, 10, 7, 3
 PROBES = "performance,calibration,filters,activations,patches,occlusion,saliency,neighbours,embedding,facets"
 FIRST, SHARE, LARGEST = 1.5, 1.4, 15.0
+LIBRARY = re.compile(r'id="library">([^<]*)')
 PICTURE = re.compile(r"data:image/[a-z]+;base64,([A-Za-z0-9+/=]+)")
 
 
@@ -136,11 +137,13 @@ def pages(folder: Path, case: str) -> list[Row]:
         took.append(time.process_time() - begin)
     text = path.read_text(encoding="utf-8")
     carried = sum(len(base64.b64decode(found)) for found in PICTURE.findall(text))
-    size = path.stat().st_size
-    told = f"{size / 1e6:.2f} MB with {carried / 1e6:.2f} MB of pictures"
+    size, library = path.stat().st_size, LIBRARY.search(text)
+    drawn = len(library[1]) if library else 0
+    told = f"{size / 1e6:.2f} MB with {carried / 1e6:.2f} MB of pictures and {drawn / 1e6:.2f} MB of the drawing library"
     rows = [
         ratio(f"{case}: page in MB", size / 1e6, f"<= {LARGEST:g}", size / 1e6 <= LARGEST, told),
         ratio(f"{case}: page over image bytes", size / carried, f"<= {SHARE:g}", size / carried <= SHARE, told),
+        ratio(f"{case}: the same without the library", (size - drawn) / carried, "", None, told),
         Row(STAGE, f"{case}: rendering", statistics.median(took), "-", None, None, "", None, f"CPU seconds, {RENDERED} rounds"),
     ]
     browser = chromium()
@@ -155,7 +158,7 @@ def pages(folder: Path, case: str) -> list[Row]:
     return [*rows, view]
 
 
-def ratio(case: str, value: float, target: str, met: bool, note: str) -> Row:
+def ratio(case: str, value: float, target: str, met: bool | None, note: str) -> Row:
     """A row without seconds."""
     return Row(STAGE, case, None, "-", None, value, target, met, note)
 

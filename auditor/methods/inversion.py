@@ -101,7 +101,7 @@ def invert(
     normalise: Images,
     seeds: Sequence[int],
     iterations: int = 200,
-    rate: float = 0.05,
+    rate: float = 0.2,
     objective: Objective = PLAIN,
 ) -> Inverted:
     """Images whose activation comes close to `wanted` (n,...), from noise, by Adam with a cosine schedule.
