@@ -6,9 +6,10 @@ The loop is that of PyTorch's tutorial of neural style (and of pytorch/examples'
 weights that take gradients, `backward()`, torch's L-BFGS with the picture put back into [0,1] before each evaluation; for
 inversion Adam at a constant rate, the best of RATES. Both sides start alike, see the same network (VGG-16 with seeded random
 weights, 128 px), the same layers and the same loss. The loop makes so many evaluations; ours is timed to the first at which it
-has reached the least loss that the loop had, and may make half as many more. Ours of texture starts at half the size, as it does
-by itself; that of style is measured at one size, as the probes have it, and from half the size on, as `auditor style` goes from
-coarse to fine. Of inversion, whose schedule ends with its budget, ours is given the least of some budgets that suffices.
+has reached the least loss that the loop had. Ours of texture starts at half the size, as it does by itself, with as many
+evaluations there; that of style is measured at one size, as the probes have it, where it may make half as many more, and from
+half the size on, as `auditor style` goes from coarse to fine. Of inversion, whose schedule ends with its budget, ours is given
+the least of some budgets that suffices.
 
 The limit is what the loop took over as many bare forwards with a gradient of the picture, up to the deepest layer: beyond it is
 only what needs fewer evaluations, or has some of them at a smaller size.
@@ -44,7 +45,7 @@ LAYERS = ("features.3", "features.8", "features.15", "features.22")
 INVERTED = "features.15"
 RATES = (0.05, 0.2)
 BUDGETS, MORE = (0.25, 0.375, 0.5, 0.75, 1.0, 1.5), 1.5
-"""Of the loop's iterations: what ours of inversion is given, until it suffices; what ours of texture and style may make."""
+"""Of the loop's iterations: what ours of inversion is given, until it suffices; what ours of style may make at one size."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,6 @@ class Setting:
     """(3,S,S) in [0,1]."""
     style: Tensor
     evaluations: int
-
-    @property
-    def most(self) -> int:
-        """Evaluations of ours at each size."""
-        return round(MORE * self.evaluations)
 
 
 def setting(side: int, evaluations: int) -> Setting:
@@ -170,7 +166,7 @@ def texture(setting: Setting) -> Method:
 
     def ours(wanted: float) -> tuple[float, int]:
         clock = Clock()
-        made = synthesise(phi_of(setting.target, LAYERS), setting.style, evaluations=setting.most, seed=0, seen=clock)
+        made = synthesise(phi_of(setting.target, LAYERS), setting.style, evaluations=setting.evaluations, seed=0, seen=clock)
         return clock.reached(made.losses, wanted)
 
     return Method("texture", theirs, ours, LAYERS[-1])
@@ -180,6 +176,7 @@ def style(setting: Setting, name: str = "style", coarse: tuple[tuple[int, int], 
     """The content in the texture of the style, from the content; ours by way of smaller sizes where there are any."""
     layers = Layers((0, 1, 2, 3), 2)
     sizes = (*coarse, (setting.content.shape[1], setting.content.shape[2]))
+    most = setting.evaluations if coarse else round(MORE * setting.evaluations)
 
     def theirs() -> tuple[float, float]:
         phi = hooked(setting, LAYERS)
@@ -190,7 +187,7 @@ def style(setting: Setting, name: str = "style", coarse: tuple[tuple[int, int], 
     def ours(wanted: float) -> tuple[float, int]:
         clock, phi = Clock(), phi_of(setting.target, LAYERS)
         made = transfer(
-            phi, setting.content, [setting.style], layers=layers, sizes=sizes, evaluations=setting.most, seen=clock
+            phi, setting.content, [setting.style], layers=layers, sizes=sizes, evaluations=most, seen=clock
         )  # fmt: skip
         return clock.reached(made.losses, wanted)
 
