@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--steps", type=int, default=512, help="of lucent; its own default")
-    parser.add_argument("--ladder", type=int, nargs="+", default=[32, 64, 128, 256, 512])
+    parser.add_argument("--ladder", type=int, nargs="+", default=[64, 128, 256, 384, 512])
     parser.add_argument("--units", type=int, default=4)
     parser.add_argument("--layers", nargs="+", default=["layer2", "layer4"])
     given = parser.parse_args()
