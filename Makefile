@@ -6,9 +6,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH_INDEX ?=
 PYTEST ?= -n 2 --dist loadfile
+BENCH ?= --page
 export MPLBACKEND := Agg
 
-.PHONY: demo test test-all test-browser lint chromium screenshots wheel clean
+.PHONY: demo test test-all test-browser lint bench chromium screenshots wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/auditor demo
@@ -27,6 +28,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Every stage beside its peers, one table in docs/benchmarks.md: hours; `make bench BENCH=--small` is a try of minutes that writes no page.
+bench: $(VENV)/.bench chromium
+	$(BIN)/python -m benchmarks --out build/benchmarks $(BENCH)
 
 screenshots: $(VENV)/.dev chromium
 	$(BIN)/python benchmarks/screenshots.py
@@ -48,6 +53,10 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/.venv
 $(VENV)/.dev: pyproject.toml | $(VENV)/.venv
 	$(BIN)/pip install --disable-pip-version-check -q -e ".[dev]"
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/.dev
+	$(BIN)/pip install --disable-pip-version-check -q -e ".[bench]"
+	@touch $@
 
 # The report is tested in a real browser: $$AUDITOR_CHROMIUM, or chromium on the PATH.
 chromium:

@@ -149,8 +149,9 @@ def written(out: Path, stage: str, rows: Sequence[Row]) -> Path:
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a stage's file."""
-    return [Row(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    """The rows of a stage's file; none where it holds something else."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return [Row(**one) for one in found] if isinstance(found, list) else []
 
 
 HEAD = """\

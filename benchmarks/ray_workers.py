@@ -1,4 +1,4 @@
-"""Two workers of Ray of one thread each beside one process of one thread: python benchmarks/ray_workers.py
+"""Two workers of Ray of one thread each beside one process of one thread: python -m benchmarks.ray_workers --out DIR
 
 One plan, one model, one data set; the two take turns (ABAB), every run with a work folder of its own. The workers have started
 and imported torch before the clock does: Ray's start-up is left out, the loading of the model in each worker is not. Efficiency
@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import statistics
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,9 @@ from auditor import api  # noqa: E402
 from auditor.engines.ray import Ray  # noqa: E402
 from auditor.preprocess import IMAGENET_MEAN, IMAGENET_STD, Geometry, Preprocess  # noqa: E402
 from auditor.store import read_json  # noqa: E402
+from benchmarks.common import Row, arguments, missing, named, written  # noqa: E402
+
+STAGE, FILE, EFFICIENCY = "two workers", "ray_workers", 0.85
 
 SIDE, FULL = 160, 300.0
 PREPROCESS = Preprocess(Geometry("RGB", (SIDE, SIDE), None, "nearest"), IMAGENET_MEAN, IMAGENET_STD)
@@ -84,11 +89,17 @@ def shared(facts: dict[str, Any], unit: str) -> float:
 
 def main() -> int:
     """Measure, print, write the page; 1 where an audit differs."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=6000, help="images of the data set: 6,000 take one process at least 5 min")
+    parser: argparse.ArgumentParser = arguments(__doc__)
+    parser.add_argument("--images", type=int, help="of the data set: 6,000, which take one process at least 5 min; 300 if small")
     parser.add_argument("--rounds", type=int, default=2, help="times that both take their turn")
     parser.add_argument("--profile", default="standard", help="quick for a short try, which writes no page")
     asked = parser.parse_args()
+    if find_spec("ray") is None:
+        written(asked.out, FILE, [missing(STAGE, "all", "ray")])
+        return 0
+    asked.images = asked.images or (300 if asked.small else 6000)
+    if asked.small:
+        asked.profile, asked.rounds = "quick", 1
     torch.set_num_threads(1)
     rows: list[tuple[dict[str, Any], dict[str, Any]]] = []
     equal = True
@@ -104,11 +115,29 @@ def main() -> int:
             rows.append((one, run(asked.images, folders[1], engine, asked.profile)))
             equal = equal and same(*folders)
             print(line(turn, *rows[-1]), flush=True)
+    written(asked.out, FILE, [as_row(asked, rows, equal)])
     text = page(asked.images, rows, equal)
     print(text)
     if min(one["seconds"] for one, _ in rows) >= FULL:
         (ROOT / "docs" / "ray_workers.md").write_text(text, encoding="utf-8")
     return 0 if equal else 1
+
+
+def as_row(asked: argparse.Namespace, rows: list[tuple[dict[str, Any], dict[str, Any]]], equal: bool) -> Row:
+    """The median turn as a row of the common table. Seconds are of the wall: two workers save no CPU time."""
+    ratios = [one["seconds"] / two["seconds"] / 2 for one, two in rows]
+    shared_out = statistics.median(shared(one, "seconds") / shared(two, "seconds") / 2 for one, two in rows)
+    by_cpu = statistics.median(balance(one, two) for one, two in rows)
+    seconds = [statistics.median(facts["seconds"] for facts in side) for side in zip(*rows, strict=True)]
+    found = statistics.median(ratios)
+    note = f"efficiency, by the wall; of the shared stages {shared_out:.2f}, by CPU time {by_cpu:.2f}; audits {SAME[equal]}"
+    return Row(
+        STAGE, f"ResNet-18, {SIDE} px, {asked.images:,} images, profile {asked.profile}", seconds[1],
+        f"one process ({named('ray')})", seconds[0], found, f">= {EFFICIENCY:g}", equal and found >= EFFICIENCY, note,
+    )  # fmt: skip
+
+
+SAME = {True: "equal to the byte", False: "NOT equal"}
 
 
 def balance(one: dict[str, Any], two: dict[str, Any]) -> float:

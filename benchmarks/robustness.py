@@ -1,8 +1,8 @@
 """Robust accuracy and fooling beside torchattacks, in one run:
 
-    python benchmarks/robustness.py --resnet20 ARCH.py WEIGHTS DATA --out DIR
+    python -m benchmarks.robustness --resnet20 ARCH.py WEIGHTS DATA --out DIR
 
-Needs the extra `bench`. Each case runs ours and theirs in turn (ABAB), on the same images, model, threads and batch; the table
+Each case runs ours and theirs in turn (ABAB), on the same images, model, threads and batch; the table
 gives the time of each, their ratio, and the robust accuracy that each found. Cases:
 
     robust accuracy   ours: APGD-CE, APGD-T, Square, each on what stands; theirs: torchattacks.AutoAttack (with FAB), which takes
@@ -16,7 +16,6 @@ without it only the demo's digits are measured. --images and --queries make it s
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import platform
@@ -27,7 +26,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchattacks
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -39,9 +37,22 @@ from auditor.methods.attacks.gradient_sign import pgd
 from auditor.methods.attacks.worst import Budget, worst_case
 from auditor.methods.unit import unit_images
 from auditor.preprocess import Geometry
+from benchmarks.common import Row, Turns, arguments, missing, prepared
+from benchmarks.common import row as common_row
+from benchmarks.common import written as rows_written
+
+try:
+    import torchattacks
+except ImportError:
+    torchattacks = None
 
 CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+STAGE = "robustness"
+TIMES, MANY, FEW, SURVIVE = 10.0, 0.6, 1 / 3, 0.3
+"""Fooling: times as fast as torchattacks; robust accuracy: share of its time where SURVIVE of the images or more do, and where
+fewer do.
+"""
 APGD_STEPS = 10
 """What torchattacks.AutoAttack takes."""
 
@@ -202,42 +213,60 @@ def row(case: Case) -> str:
 
 
 def main() -> None:
-    """Run all cases, write robustness.json and robustness.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
+    """Run all cases; write the rows, and with more to each case robustness-cases.json and robustness.md."""
+    parser = arguments(__doc__)
     parser.add_argument("--resnet20", nargs=3, metavar=("ARCH.py", "WEIGHTS", "DATA"))
-    parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--queries", type=int, default=5000)
+    parser.add_argument("--images", type=int, help="500, 60 of a small run")
+    parser.add_argument("--queries", type=int, help="5,000, 500 of a small run")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--batch", type=int, default=100)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+    if torchattacks is None:
+        rows_written(given.out, STAGE, [missing(STAGE, "all", "torchattacks")])
+        return
+    count, queries = given.images or (60 if given.small else 500), given.queries or (500 if given.small else 5000)
+    prepared()
     cases: list[Case] = []
-    worlds = {"digits-robust": digits(given.images)}
+    worlds = {"digits-robust": digits(count)}
     plan = [("robust accuracy", "digits-robust", 0.1)]
     if given.resnet20:
-        worlds["ResNet-20"] = resnet20(*given.resnet20, given.images, given.out)
+        worlds["ResNet-20"] = resnet20(*given.resnet20, count, given.out)
         robust = [("robust accuracy", "ResNet-20", epsilon / 255) for epsilon in (2, 0.5)]
         plan = [("fooling", "ResNet-20", 8 / 255), *robust, *plan]
         plan.append(("white box", "ResNet-20", 0.5 / 255))
     plan.append(("white box", "digits-robust", 0.1))
     for what, name, epsilon in plan:
         model, images = worlds[name]
-        cases.append(compared(what, name, model, images, epsilon, given.rounds, given.batch, given.queries))
+        cases.append(compared(what, name, model, images, epsilon, 1 if given.small else given.rounds, given.batch, queries))
         written(given.out, cases)
+
+
+def as_row(case: Case) -> Row:
+    """The case as a row of the common table."""
+    what = f"{case.what}, {case.model}, epsilon {case.epsilon * 255:.3g}/255, {case.images} images, {case.budget}"
+    if not case.theirs_s:
+        note = f"{case.ours_right} images stay right"
+        return Row(STAGE, what, float(np.median(case.ours_s)), "-", None, None, "", None, note)
+    turns = Turns({"ours": case.ours_s, "peer": case.theirs_s})
+    note = f"right: ours {case.ours_right}, theirs {case.theirs_right}; theirs fools {case.missed} that ours does not"
+    peer = f"torchattacks {torchattacks.__version__}"
+    if case.what == "fooling":
+        return common_row(STAGE, what, turns, peer, at_least=TIMES, note=note)
+    limit = MANY if case.ours_right >= SURVIVE * case.images else FEW
+    return common_row(STAGE, what, turns, peer, at_most=limit, note=note)
 
 
 def written(out: Path, cases: list[Case]) -> None:
     """What has been measured so far."""
     about = {"torch": torch.__version__, "torchattacks": torchattacks.__version__, "machine": platform.machine(), "threads": 1}
     rows = [asdict(case) | {"ratio": case.ratio} for case in cases]
-    (out / "robustness.json").write_text(json.dumps({"about": about, "cases": rows}, indent=1))
+    (out / "robustness-cases.json").write_text(json.dumps({"about": about, "cases": rows}, indent=1))
     table = [HEAD, "|" + " --- |" * 10, *(row(case) for case in cases)]
     told = ", ".join(f"{key} {value}" for key, value in about.items())
     said = "Process time, ours and theirs in turn; intervals 90 %, exact; missed: torchattacks fools it, ours does not."
     (out / "robustness.md").write_text("\n".join([*table, "", f"{said} {told}.", ""]))
+    rows_written(out, STAGE, [as_row(case) for case in cases])
 
 
 if __name__ == "__main__":

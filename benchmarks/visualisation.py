@@ -1,6 +1,6 @@
 """Feature visualisation beside lucent, in one run:
 
-    python benchmarks/visualisation.py --out DIR
+    python -m benchmarks.visualisation --out DIR
 
 Needs `pip install torch-lucent` (0.1.8 with kornia 0.4.1, which it pins). Both sides make pictures of the same channels of a
 ResNet-18 at 224 px from a spectrum in uncorrelated colours under jitter, scale and rotation. lucent takes --steps steps of its
@@ -14,7 +14,6 @@ The weights are random unless --weights names a state dict of torchvision's resn
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import time
@@ -25,11 +24,19 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
-from lucent.optvis import param, render
 from torch import Tensor, nn
 
 import auditor
+from benchmarks.common import Row, arguments, missing, named, prepared
+from benchmarks.common import written as rows_written
 
+try:
+    from lucent.optvis import param, render
+except ImportError:
+    param = render = None
+
+STAGE = "visualisation"
+TARGETS = {"layer2": 3.0, "layer4": 2.0}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE = 224
 
@@ -111,30 +118,47 @@ def row(case: Case) -> str:
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
+def as_row(case: Case) -> Row:
+    """The case as a row of the common table, at the fewest steps of ours that fire the channels as much."""
+    at = case.reached()
+    place = len(case.ours_steps) - 1 if at is None else at
+    limit, spent = TARGETS.get(case.layer), case.ours_s[place]
+    ratio = None if at is None else case.theirs_s / spent
+    note = f"{case.ours_steps[place]} steps against {case.theirs_steps}; activation, ours / theirs {case.ratios()[place]:.2f}"
+    return Row(
+        STAGE, f"{case.layer} of ResNet-18, {SIDE} px, {len(case.units)} channels", spent, named("torch-lucent"), case.theirs_s,
+        ratio, f">= {limit:g}" if limit else "", None if limit is None else ratio is not None and ratio >= limit,
+        note if at is not None else f"not reached: {note}",
+    )  # fmt: skip
+
+
 def main() -> None:
-    """Run both layers, write visualisation.json and visualisation.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
+    """Run both layers; write the rows, and with more to each case visualisation-cases.json and visualisation.md."""
+    parser = arguments(__doc__)
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--steps", type=int, default=512, help="of lucent; its own default")
-    parser.add_argument("--ladder", type=int, nargs="+", default=[64, 128, 256, 384, 512])
-    parser.add_argument("--units", type=int, default=4)
+    parser.add_argument("--steps", type=int, help="of lucent; 512, its own default, 16 of a small run")
+    parser.add_argument("--ladder", type=int, nargs="+", help="64 128 256 384 512, 4 8 16 of a small run")
+    parser.add_argument("--units", type=int, help="4, 2 of a small run")
     parser.add_argument("--layers", nargs="+", default=["layer2", "layer4"])
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    np.random.seed(0)  # lucent draws its transforms from it
+    if render is None:
+        rows_written(given.out, STAGE, [missing(STAGE, layer, "torch-lucent") for layer in given.layers])
+        return
+    units, steps = given.units or (2 if given.small else 4), given.steps or (16 if given.small else 512)
+    ladder = given.ladder or ([4, 8, 16] if given.small else [64, 128, 256, 384, 512])
+    prepared()
     model = torchvision.models.resnet18().eval()
     if given.weights is not None:
         model.load_state_dict(torch.load(given.weights, weights_only=True))
     cases = []
     for layer in given.layers:
-        cases.append(measured(model, layer, list(range(given.units)), given.steps, given.ladder))
+        cases.append(measured(model, layer, list(range(units)), steps, ladder))
         print(row(cases[-1]), [round(ratio, 2) for ratio in cases[-1].ratios()], flush=True)
     weights = "random weights" if given.weights is None else given.weights.name
     told = f"ResNet-18, {weights}, {SIDE} px; torch {torch.__version__}, {platform.machine()}, 1 thread, process time."
-    (given.out / "visualisation.json").write_text(
+    rows_written(given.out, STAGE, [as_row(case) for case in cases])
+    (given.out / "visualisation-cases.json").write_text(
         json.dumps({"about": told, "cases": [asdict(case) for case in cases]}, indent=1)
     )
     table = [HEAD, "|" + " --- |" * 8, *(row(case) for case in cases)]

@@ -1,0 +1,97 @@
+"""Every stage of the benchmark in one run, and one table: python -m benchmarks --out DIR [--small] [--only STAGE ...] [--page]
+
+Each stage is a process of its own of one thread, one after the other, and writes DIR/STAGE.json; all rows are then laid together
+as DIR/benchmarks.md and DIR/benchmarks.json, with --page also in docs/. What has been measured before and is not asked for again
+is taken as it lies in DIR. Returns 1 where a stage failed; a target that is missed is told, and is no failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks.common import ENVIRONMENT, Row, about, arguments, named, read, table
+
+ROOT = Path(__file__).parent.parent
+STAGES = (
+    "data_pass", "occlusion", "robustness", "visualisation", "synthesis", "embedding", "neighbours", "report", "memory",
+    "whole_audit", "ray_workers",
+)  # fmt: skip
+"""In the order of the table; those that this checkout lacks are left out."""
+PEERS = (
+    "captum", "zennit-crp", "torchattacks", "foolbox", "torch-lucent", "kornia", "scikit-learn", "openTSNE", "umap-learn",
+    "faiss-cpu", "ray",
+)  # fmt: skip
+SAID = """\
+Ratios are of CPU time, of sides that took turns in one process. A target `>= x` means x times as fast as the peer, `<= x` at most
+x times its time. Ratios of single rounds stand in the last column: how far apart they lie says how busy the machine was."""
+
+
+def run(stage: str, out: Path, small: bool) -> dict[str, float | int]:
+    """One stage; its exit status and seconds."""
+    (out / f"{stage}.json").unlink(missing_ok=True)
+    begin = time.monotonic()
+    command = [sys.executable, "-m", f"benchmarks.{stage}", "--out", str(out), *(["--small"] if small else [])]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, check=False)  # noqa: S603 - our own modules
+    return {"status": done.returncode, "seconds": round(time.monotonic() - begin, 1)}
+
+
+def collected(out: Path, stages: Sequence[str]) -> list[Row]:
+    """The rows of all stages that wrote some."""
+    files = [path for path in (out / f"{stage}.json" for stage in stages) if path.is_file()]
+    return [row for path in files for row in read(path)]
+
+
+def page(rows: Sequence[Row], facts: Mapping[str, object], ended: Mapping[str, Mapping[str, float | int]], small: bool) -> str:
+    """The table with what it was measured on."""
+    told = ", ".join(f"{name} {value}" for name, value in facts.items())
+    counts = {word: sum(row.met is met for row in rows) for word, met in (("met", True), ("missed", False))}
+    parts = [
+        "# Benchmarks",
+        f"Made by `make bench`: {told}." + (" A small run, which is a try and no measurement." if small else ""),
+        SAID,
+        table(rows),
+        f"Of {counts['met'] + counts['missed']} targets {counts['met']} are met and {counts['missed']} missed.",
+    ]
+    broken = [f"{stage} (exit status {how['status']})" for stage, how in ended.items() if how["status"]]
+    if broken:
+        parts.append(f"Stages that failed, with what they had written before: {', '.join(broken)}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> int:
+    """Run, gather, write."""
+    parser = arguments(__doc__)
+    parser.add_argument("--only", nargs="+", choices=STAGES, metavar="STAGE", help=f"of {', '.join(STAGES)}; all by default")
+    parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md and docs/benchmarks.json as well")
+    given: argparse.Namespace = parser.parse_args()
+    given.out = given.out.resolve()
+    given.out.mkdir(parents=True, exist_ok=True)
+    known = [stage for stage in STAGES if find_spec(f"benchmarks.{stage}") is not None]
+    facts = about()
+    ended = {}
+    for stage in known:
+        if given.only is None or stage in given.only:
+            print(f"== {stage}", flush=True)
+            ended[stage] = run(stage, given.out, given.small)
+    rows = collected(given.out, known)
+    facts["peers"] = ", ".join(told for told in map(named, PEERS) if " " in told)
+    text = page(rows, facts, ended, given.small)
+    content = {"about": facts, "small": given.small, "stages": ended, "rows": [asdict(row) for row in rows]}
+    for folder in [given.out, *([ROOT / "docs"] if given.page else [])]:
+        (folder / "benchmarks.md").write_text(text, encoding="utf-8")
+        (folder / "benchmarks.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    print(text)
+    return 1 if any(how["status"] for how in ended.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""A whole audit beside the passes through the network that it needs, in one run: python -m benchmarks.whole_audit --out DIR
+
+rho is the CPU time of `auditor.run`, from the opened model and data to the written report, over n_F t_F + n_G t_G: the forward
+passes and the passes with the gradient of the input behind them, times what a bare one costs an image in batches of the plan.
+The passes are counted twice:
+
+    as they ran     every multiplication of a convolution, a linear layer or a matrix product in an audit of its own, forwards and
+                    backwards apart, in units of one image through the whole network: a pass that ends at a layer counts by its
+                    share, helper networks and the windows that occlusion follows by what they compute
+    as planned      what the probes' own `cost` says, at the sizes of batch that they state, as `--plan` prints it
+
+The bare passes and the audit take turns. The note names the stages that took most. Networks: the demo's digits, and a ResNet-20
+of random weights on noise of 32 px.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from auditor import api
+from auditor.config import load_config
+from auditor.demo import data, models
+from auditor.estimate import Rates, measured
+from auditor.job import Job
+from auditor.methods.incremental import packed
+from auditor.planning import Wish
+from auditor.preprocess import IMAGENET_MEAN, IMAGENET_STD, Geometry, Preprocess
+from auditor.store import read_json
+from benchmarks.common import Row, Turns, arguments, prepared, row, written
+from benchmarks.nets import small_resnet
+
+STAGE = "whole audit"
+FILE = "whole_audit"
+TARGET = 1.25
+SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model with its data."""
+
+    name: str
+    model: Callable[[], tuple[nn.Module, Preprocess]]
+    data: Callable[[Path], Any]
+    profile: str
+
+
+def digits() -> tuple[nn.Module, Preprocess]:
+    """The demo's network."""
+    model, preprocess, _ = models.build("digits")
+    return model, preprocess
+
+
+def resnet() -> tuple[nn.Module, Preprocess]:
+    """ResNet-20 of random weights."""
+    return small_resnet().eval(), Preprocess(Geometry("RGB", (32, 32), None, "nearest"), IMAGENET_MEAN, IMAGENET_STD)
+
+
+def noise(count: int, _folder: Path) -> tuple[Any, Any]:
+    """Noise in blocks of 4 px, and labels."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8).repeat(4, 1).repeat(4, 2), np.arange(count) % 10
+
+
+def cases(profile: str, images: int) -> list[Case]:
+    """Both networks."""
+    return [
+        Case("digits", digits, lambda folder: str(data.build("digits", folder / "digits")), profile),
+        Case(f"ResNet-20, 32 px, {images} images", resnet, partial(noise, images), profile),
+    ]
+
+
+def audit(case: Case, given: Any, folder: Path) -> dict[str, Any]:
+    """One audit with nothing kept of an earlier one but the decoded images; what run.json holds."""
+    model, preprocess = case.model()
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        work = Path(place) / "work"
+        work.mkdir()
+        (work / "images").symlink_to(folder / "images")
+        done = api.run(
+            model, given, preprocess=preprocess, profile=case.profile, device="cpu", out=Path(place) / "audit", work=work
+        )
+        found: dict[str, Any] = read_json(done.path / "run.json")
+    return found
+
+
+def job_of(case: Case, given: Any, folder: Path) -> Job:
+    """What the audit does."""
+    model, preprocess = case.model()
+    options = {"work": folder, "device": "cpu"}
+    target = api.open_target(model, preprocess, given, options)
+    dataset = api.open_data(target, given, options)
+    return Wish(None, case.profile, threads=1).job(target, dataset, None, load_config({}), case.name)
+
+
+def counted(case: Case, given: Any, folder: Path, job: Job) -> tuple[float, float]:
+    """(forward, backward) multiplications of an audit, each in those of one image through the network."""
+    with FlopCounterMode(display=False) as one, torch.no_grad():
+        job.target.module(job.dataset.load(range(1)))
+    with mock.patch.object(packed, "packs", return_value=False), FlopCounterMode(display=False) as whole:
+        audit(case, given, folder)
+    by_operation = {str(op): count for op, count in whole.get_flop_counts()["Global"].items()}
+    back = sum(count for op, count in by_operation.items() if "backward" in op)
+    return (sum(by_operation.values()) - back) / one.get_total_flops(), back / one.get_total_flops()
+
+
+def passes(job: Job, images: Tensor) -> tuple[float, float]:
+    """CPU seconds an image of a forward, and of the gradient of the input behind it, of one batch."""
+    begin = time.process_time()
+    with torch.no_grad():
+        job.target.module(images)
+    forward = time.process_time() - begin
+    leaf = images.clone().requires_grad_(True)
+    begin = time.process_time()
+    with torch.enable_grad():
+        torch.autograd.grad(job.target.module(leaf).sum(), leaf)
+    return forward / len(images), max(0.0, time.process_time() - begin - forward) / len(images)
+
+
+def planned(rates: Rates, job: Job) -> float:
+    """Seconds of the passes that the probes say they need: without what they do beside the network."""
+    return rates.of_passes(job) + sum(rates.of(p, job) - p.cost(job.target, job.dataset).seconds for p in job.probes)
+
+
+def rows_of(case: Case, rounds: int, folder: Path) -> list[Row]:
+    """The audit beside its passes, by both counts."""
+    given = case.data(folder)
+    job = job_of(case, given, folder)
+    images = job.dataset.load(range(min(job.plan.batch, len(job.dataset))))
+    forwards, backwards = counted(case, given, folder, job)
+    seconds: dict[str, list[float]] = {"ours": [], "ran": [], "planned": []}
+    took: dict[str, Any] = {}
+    passes(job, images)
+    for _ in range(rounds):
+        before, rates = [passes(job, images) for _ in range(3)], measured(job)
+        begin = time.process_time()
+        took = audit(case, given, folder)
+        seconds["ours"].append(time.process_time() - begin)
+        forward, backward = np.median([*before, *(passes(job, images) for _ in range(3))], axis=0)
+        seconds["ran"].append(float(forwards * forward + backwards * backward))
+        seconds["planned"].append(planned(rates, job))
+    turns = Turns(seconds)
+    stages = sorted(took["spent"].items(), key=lambda item: -item[1]["cpu_seconds"])[:SHOWN]
+    told = ", ".join(f"{name} {spent['cpu_seconds']:.1f} s" for name, spent in stages)
+    job.target.restore()
+    what = f"{case.name}, profile {case.profile}"
+    put = partial(row, STAGE, what, turns, at_most=TARGET)
+    return [
+        put(f"its passes as they ran: {forwards:.0f} forward, {backwards:.0f} back", theirs="ran", note=f"most: {told}"),
+        put("its passes as the probes plan them", theirs="planned"),
+    ]
+
+
+def main() -> None:
+    """Measure both networks."""
+    parser = arguments(__doc__)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--profile", default="standard")
+    parser.add_argument("--images", type=int, default=2000, help="of the ResNet's noise")
+    given = parser.parse_args()
+    prepared()
+    rows: list[Row] = []
+    profile, images, rounds = ("quick", 300, 1) if given.small else (given.profile, given.images, given.rounds)
+    for case in cases(profile, images):
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "images").mkdir()
+            for one in rows_of(case, rounds, Path(folder)):
+                rows.append(one)
+                written(given.out, FILE, rows)
+
+
+if __name__ == "__main__":
+    main()
