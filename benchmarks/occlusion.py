@@ -34,6 +34,8 @@ STAGE = "occlusion"
 EVALS = (1, 8, 16, 32, 64)
 TOLERANCE = 1e-4
 CLASS = 3
+SHORT = 32
+"""Side in px up to which a round takes a second or less."""
 TARGETS = {"ResNet-18": 4.0, "VGG-16": 5.0}
 CAPTUM = f"captum {captum.__version__}"
 
@@ -164,16 +166,16 @@ def rows_of(case: Case, rounds: int, evals: tuple[int, ...]) -> list[Row]:
 def main() -> None:
     """Measure all cases."""
     parser = arguments(__doc__)
-    parser.add_argument("--rounds", type=int, default=2, help="beside captum; five times as many beside plain batching alone")
+    parser.add_argument("--rounds", type=int, default=2, help="five times as many at up to 32 px")
     parser.add_argument("--only", nargs="+", help="names of networks")
     given: argparse.Namespace = parser.parse_args()
     prepared()
     rounds = 1 if given.small else given.rounds
     rows: list[Row] = []
-    for cases, evals, times in zip(nets(given.small), ((1, 8) if given.small else EVALS, ()), (rounds, 5 * rounds), strict=True):
+    for cases, evals in zip(nets(given.small), ((1, 8) if given.small else EVALS, ()), strict=True):
         for case in cases:
             if given.only is None or case.name in given.only:
-                for one in rows_of(case, times, evals):
+                for one in rows_of(case, rounds if case.side > SHORT else 5 * rounds, evals):
                     rows.append(one)
                     written(given.out, STAGE, rows)
 
