@@ -282,6 +282,29 @@ def test_a_window_reaches_what_a_gradient_reaches(kernel: int, stride: int, padd
         assert 0 <= side.starts[0] <= side.length - side.width
 
 
+def test_weights_that_are_computed_anew_each_time_are_not_kept_without_end() -> None:
+    def standardised(layers: Any, x: Tensor) -> Tensor:
+        weight = layers[0].weight
+        return functional.conv2d(x, (weight - weight.mean()) / weight.std(), None, 1, 1).relu().mean((2, 3))
+
+    model = made(lambda: Then(nn.Conv2d(3, 6, 3), mixed=standardised))
+    compared(model, (4, 4), corners((4, 4)))
+    given = (model, Work(), draw_image(SIDE), torch.randn(1, 3, 4, 4, dtype=torch.float64), (np.array([3]), np.array([5])))
+    for _ in range(2):
+        scores_of_windows(*given)
+    with pytest.raises(UnsupportedError, match="each time"):
+        [scores_of_windows(*given) for _ in range(3)]
+
+
+def test_what_is_kept_does_not_grow_with_the_batches_of_a_model_whose_weights_stay() -> None:
+    model, image, work = made(NETS["residual"]), draw_image(SIDE), Work()
+    for place in range(SIDE - 4):
+        scores_of_windows(
+            model, work, image, torch.randn(1, 3, 4, 4, dtype=torch.float64), (np.array([place]), np.array([place]))
+        )
+    assert len(work.kept) <= 1.5 * work.known
+
+
 def test_what_writes_into_a_tensor_is_refused() -> None:
     def stained(_layers: Any, x: Tensor) -> Tensor:
         x = x * 1.0

@@ -20,6 +20,8 @@ class Work:
 
     def __init__(self) -> None:
         self.kept: dict[Hashable, tuple[Any, Any]] = {}
+        self.known = 0
+        """How much the first batch of windows left kept."""
         self.done = 0
         """Multiplications of convolutions, as they were done."""
         self.whole = 0
