@@ -73,6 +73,32 @@ class Fold(ABC):
         """Replace the state by a saved one."""
 
 
+class Rows(Fold):
+    """Tables with a row an image, in the order of the data set. A pass keeps what it merges of them in files."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, list[Array]] = {}
+        """Name -> rows of successive images."""
+
+    @abstractmethod
+    def rows(self, batch: Batch) -> Mapping[str, Array]:
+        """Name -> (n,...) of one batch."""
+
+    def see(self, batch: Batch) -> None:
+        for name, rows in self.rows(batch).items():
+            self.tables.setdefault(name, []).append(rows)
+
+    def merge(self, other: Self) -> None:
+        for name, parts in other.tables.items():
+            self.tables.setdefault(name, []).extend(parts)
+
+    def save(self) -> State:
+        return {name: parts[0] if len(parts) == 1 else np.concatenate(parts) for name, parts in self.tables.items()}
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        self.tables = {name: [rows] for name, rows in state.items()}
+
+
 class Part(Protocol):
     """What was seen of one layer: mergeable, and savable as arrays."""
 

@@ -19,12 +19,13 @@ from auditor.evidence import Evidence, Features, Outputs, Training
 from auditor.fold import Fold
 from auditor.job import Job, in_order, unmet
 from auditor.learn import learn
+from auditor.ops.room import in_folder
 from auditor.probe import Probe, Results
 from auditor.stream import Late, OutOfTime, Progress, on_time, run_pass, run_study, silent
 from auditor.target import Target
 from auditor.types import Finding
 
-OUTPUTS, TRAIN, HELPERS = "outputs", "train", "helpers"
+OUTPUTS, TRAIN, HELPERS, ROOM = "outputs", "train", "helpers", "room"
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def collect(
     if job.train is not None and any(probe.reads_train for probe in active):
         with clocked(spent, "train", engine):
             train = training(job, work, progress=progress, engine=engine)
-    found = Gathered(Evidence(dataset, outputs, seed=job.plan.seed, train=train), findings, spent=spent)
+    evidence = Evidence(dataset, outputs, seed=job.plan.seed, train=train, room=in_folder(work / ROOM))
+    found = Gathered(evidence, findings, spent=spent)
     desk = Desk(job, found, work, helpers or work / HELPERS, progress, deadline, engine)
     for probe in active if deadline is None else kept_first(active, deadline.kept):
         if probe.id() not in findings:

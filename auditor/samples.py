@@ -48,9 +48,10 @@ def sample_features(evidence: Evidence) -> dict[str, Array]:
     if not len(positions) or not np.isfinite(evidence.features[positions]).all():
         return {}
     found = evidence.pca if len(positions) == len(evidence.features) else pca(evidence.features[positions])
-    scale = float(np.abs(found.coordinates).max()) or 1.0
+    coordinates = found.coordinates
+    scale = float(np.abs(coordinates).max()) or 1.0
     return {
-        "features.npy": (found.coordinates / scale).astype(np.float16),
+        "features.npy": (coordinates / scale).astype(np.float16),
         "features-positions.npy": positions.astype(np.int32),
         "features-variance.npy": np.append(found.explained, found.residual).astype(np.float32),
     }

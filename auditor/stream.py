@@ -19,8 +19,9 @@ from auditor.checkpoint import Checkpoint
 from auditor.dataset import Dataset
 from auditor.engines import Engine
 from auditor.engines.local import LOCAL
-from auditor.fold import Batch, Fold, State, Study, concatenate
+from auditor.fold import Batch, Fold, Rows, State, Study, concatenate
 from auditor.plan import Plan
+from auditor.rowfiles import RowFiles
 from auditor.target import Target
 from auditor.types import Array
 
@@ -144,35 +145,62 @@ def run_pass(
     """
     empty = dict(folds)
     merged = {name: copy.deepcopy(fold) for name, fold in empty.items()}
-    checkpoint = Checkpoint(work / f"{what}.npz").read()
+    files = {name: RowFiles(work, f"{what}-{name}") for name, fold in folds.items() if isinstance(fold, Rows)}
+    todo = shards(len(dataset), plan.shard)
+    checkpoint = taken_up(work / f"{what}.npz", files, len(todo))
     failed: dict[str, str] = dict(checkpoint.facts.get("failed", {}))
     for name, state in checkpoint.states.items():
         merged[name].load(state)
-    todo = shards(len(dataset), plan.shard)
     task = Shard(empty, failed, plan.batch, plan.seed, merged)
-    done = checkpoint.done
+    done, whole = checkpoint.done, True
 
     def save() -> None:
-        checkpoint.facts["failed"] = failed
-        checkpoint.write(done, {name: fold.save() for name, fold in merged.items() if name not in failed})
+        checkpoint.facts |= {"failed": failed, "files": {name: of.facts() for name, of in files.items() if name not in failed}}
+        held = {name: fold for name, fold in merged.items() if name not in failed and name not in files}
+        checkpoint.write(done, {name: fold.save() for name, fold in held.items()})
+        for of in files.values():
+            of.alone()
 
     try:
         with closing(engine.run(todo[done:], task, target, dataset)) as results:
             for index, (states, broken) in results:
+                whole = False  # a shard that is stopped half-way through is in no checkpoint
                 failed.update({name: trace for name, trace in broken.items() if name not in failed})
                 for name, state in states.items():
-                    if name not in failed:
-                        fresh = copy.deepcopy(empty[name])
-                        fresh.load(state)
-                        merged[name].merge(fresh)
-                done = index + 1
+                    if name in failed:
+                        continue
+                    if name in files:
+                        files[name].append(state)
+                        continue
+                    fresh = copy.deepcopy(empty[name])
+                    fresh.load(state)
+                    merged[name].merge(fresh)
+                done, whole = index + 1, True
                 progress(what, todo[index][1].stop, len(dataset))
                 if checkpoint.pace.due():
                     save()
+        for name, of in files.items():
+            merged[name].load(of.arrays())
     finally:
-        if done > checkpoint.done:
+        if done > checkpoint.done and whole:
             save()
+        for of in files.values():
+            of.close()
     return {name: fold for name, fold in merged.items() if name not in failed}, failed
+
+
+def taken_up(path: Path, files: Mapping[str, RowFiles], count: int) -> Checkpoint:
+    """The checkpoint of a pass of `count` shards; one whose rows are not all there counts as none."""
+    found = Checkpoint(path).read()
+    known = found.facts.get("files", {})
+    for name, of in files.items():
+        if name in found.facts.get("failed", {}) or not found.done:
+            continue
+        if not known.get(name) or not of.take_up(known[name], more=found.done < count):
+            for other in files.values():
+                other.forget()
+            return Checkpoint(path)
+    return found
 
 
 def run_study(

@@ -215,3 +215,30 @@ def test_a_study_that_loses_rows_is_told(tmp_path: Path) -> None:
     study = Study(((1,), (2,)), lambda *_: {"x": np.zeros(1)}, 2)
     with pytest.raises(ValueError, match="expected 2 rows"):
         stream.run_study("s", study, target(), Data(), PLAN, tmp_path)
+
+
+def test_outputs_lie_in_files_and_an_interrupted_pass_appends_to_them(tmp_path: Path) -> None:
+    whole, _ = stream.run_pass(target(), Data(), {"out": Outputs(), "sum": Sum()}, PLAN, tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        stream.run_pass(target(stop_at=7), Data(), {"out": Outputs(), "sum": Sum()}, PLAN, tmp_path / "b")
+    data = Data()
+    resumed, _ = stream.run_pass(target(), data, {"out": Outputs(), "sum": Sum()}, PLAN, tmp_path / "b")
+    assert data.loaded == list(range(12, COUNT))
+    for name in ("scores", "features"):
+        np.testing.assert_array_equal(resumed["out"].save()[name], whole["out"].save()[name])
+    assert {key.partition("/")[0] for key in np.load(tmp_path / "b" / "pass.npz").files} == {"head", "sum"}
+    assert len(list((tmp_path / "b").glob("pass-out-*.rows"))) == 2, "those of the stopped pass are gone"
+    done = Data()
+    again, _ = stream.run_pass(target(), done, {"out": Outputs(), "sum": Sum()}, PLAN, tmp_path / "b")
+    assert done.loaded == []
+    np.testing.assert_array_equal(again["out"].save()["scores"], whole["out"].save()["scores"])
+
+
+def test_a_pass_whose_rows_are_lost_begins_anew(tmp_path: Path) -> None:
+    whole, _ = stream.run_pass(target(), Data(), {"out": Outputs(), "sum": Sum()}, PLAN, tmp_path)
+    next(tmp_path.glob("pass-out-scores*.rows")).unlink()
+    data = Data()
+    again, _ = stream.run_pass(target(), data, {"out": Outputs(), "sum": Sum()}, PLAN, tmp_path)
+    assert data.loaded == list(range(COUNT))
+    assert again["sum"].total == whole["sum"].total
+    np.testing.assert_array_equal(again["out"].save()["scores"], whole["out"].save()["scores"])

@@ -13,6 +13,7 @@ from auditor.evidence.graph import Graph, graph
 from auditor.evidence.pca import Pca, pca
 from auditor.evidence.predictions import Outputs, Predictions
 from auditor.evidence.training import Features, Training
+from auditor.ops.room import Room, in_memory
 from auditor.types import Array
 
 __all__ = ["Asked", "Evidence", "Features", "Graph", "Outputs", "Pca", "Predictions", "Training", "asked", "rivals"]
@@ -21,9 +22,13 @@ __all__ = ["Asked", "Evidence", "Features", "Graph", "Outputs", "Pca", "Predicti
 class Evidence:
     """What the pass brought, and what follows from it by arithmetic. N samples, D features, K classes."""
 
-    def __init__(self, dataset: Dataset, outputs: Outputs, *, seed: int, train: Training | None = None) -> None:
+    def __init__(
+        self, dataset: Dataset, outputs: Outputs, *, seed: int, train: Training | None = None, room: Room = in_memory
+    ) -> None:
         self.dataset = dataset
         self.seed = seed
+        self.room = room
+        """Where large tables with a row an image are kept."""
         self.train = train
         """The training set; None where none was given, or no probe of this audit reads it."""
         state = outputs.save()
@@ -51,7 +56,7 @@ class Evidence:
     @cached_property
     def graph(self) -> Graph:
         """Exact, of the features."""
-        return graph(self.features)
+        return graph(self.features, room=self.room)
 
     @cached_property
     def _order(self) -> Array:

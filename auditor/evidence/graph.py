@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from auditor.ops.neighbours import knn
+from auditor.ops.room import Room, in_memory
 from auditor.types import Array
 
 MOST_NEIGHBOURS = 91
@@ -21,7 +22,7 @@ class Graph:
     """(N,k) float32, ascending."""
 
 
-def graph(features: Array) -> Graph:
-    """The graph of `features` (N,D), k = min(91, N-1)."""
-    indices, distances = knn(features, min(MOST_NEIGHBOURS, len(features) - 1))
+def graph(features: Array, *, room: Room = in_memory) -> Graph:
+    """The graph of `features` (N,D), k = min(91, N-1); `room`: what it is written to."""
+    indices, distances = knn(features, min(MOST_NEIGHBOURS, len(features) - 1), room=room)
     return Graph(indices, distances)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from auditor.ops.spans import spans
 from auditor.types import Array
 
 if TYPE_CHECKING:
@@ -41,13 +42,16 @@ def labelled(evidence: Evidence) -> Labelled:
     seen = evidence.predictions
     assert seen is not None, "needs.scores holds"
     at = np.flatnonzero(seen.labelled)
-    scores, labels = seen.scores[at], seen.labels[at]
-    broken = int(np.count_nonzero((np.isnan(scores) | (scores == np.inf)).any(axis=1)))
+    scores, labels = seen.scores if len(at) == len(seen.labels) else seen.scores[at], seen.labels[at]
+    broken, rank = 0, np.zeros(len(at), dtype=np.int64)
+    for part in spans(*scores.shape):
+        some, own = scores[part], labels[part, None]
+        broken += int(np.count_nonzero((np.isnan(some) | (some == np.inf)).any(axis=1)))
+        held = np.take_along_axis(some, own, axis=1)
+        lower = np.arange(scores.shape[1])[None] < own
+        rank[part] = np.count_nonzero((some > held) | ((some == held) & lower), axis=1)
     if broken:
         raise ValueError(f"expected finite scores, got NaN or +infinity on {broken} of {len(at)} labelled images")
-    own = scores[np.arange(len(at)), labels][:, None]
-    lower = np.arange(scores.shape[1])[None] < labels[:, None]
-    rank = np.count_nonzero((scores > own) | ((scores == own) & lower), axis=1)
     return Labelled(
         at, scores, labels, seen.predicted[at], seen.correct[at], seen.confidence[at], seen.loss[at], rank
     )  # fmt: skip

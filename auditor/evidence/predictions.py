@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 import numpy as np
-from scipy.special import log_softmax
 
-from auditor.fold import Batch, Fold, State
+from auditor.fold import Batch, Rows
+from auditor.ops.spans import spans
 from auditor.types import Array
 
 
-class Outputs(Fold):
-    """Scores (N,K) and features (N,D), float32, in the order of the data set."""
+class Outputs(Rows):
+    """Scores (N,K), but for `--task features`, and features (N,D), float32, in the order of the data set."""
 
-    def __init__(self) -> None:
-        self.scores: list[Array] = []
-        self.features: list[Array] = []
-
-    def see(self, batch: Batch) -> None:
-        if batch.scores is not None:
-            self.scores.append(batch.scores.detach().float().cpu().numpy())
-        self.features.append(batch.features.detach().float().cpu().numpy())
-
-    def merge(self, other: Self) -> None:
-        self.scores += other.scores
-        self.features += other.features
-
-    def save(self) -> State:
-        state = {"features": np.concatenate(self.features)} if self.features else {}
-        return {**state, "scores": np.concatenate(self.scores)} if self.scores else state
-
-    def load(self, state: Mapping[str, Array]) -> None:
-        self.scores = [state["scores"]] if "scores" in state else []
-        self.features = [state["features"]] if "features" in state else []
+    def rows(self, batch: Batch) -> dict[str, Array]:
+        found = {"features": batch.features.detach().float().cpu().numpy()}
+        return found if batch.scores is None else {**found, "scores": batch.scores.detach().float().cpu().numpy()}
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Scores beside labels. N samples, K classes."""
+    """Scores beside labels. N samples, K classes. Scores may lie in a file: what is kept in memory is (N,)."""
 
     scores: Array
     """(N,K) float32 logits."""
@@ -49,14 +30,22 @@ class Predictions:
     """(N,) int64, -1 where unlabelled."""
 
     @cached_property
-    def log_probabilities(self) -> Array:
-        """(N,K) float64."""
-        return np.asarray(log_softmax(self.scores.astype(np.float64), axis=1))
+    def _normal(self) -> tuple[Array, Array]:
+        """(N,) float64 the highest score of each sample, and the log of the sum of exp(score - highest)."""
+        highest, logs = np.zeros(len(self.scores)), np.zeros(len(self.scores))
+        for at in spans(*self.scores.shape):
+            part = self.scores[at].astype(np.float64)
+            top = part.max(axis=1, keepdims=True)
+            highest[at] = np.where(np.isfinite(top), top, 0.0)[:, 0]
+            with np.errstate(divide="ignore"):
+                logs[at] = np.log(np.exp(part - highest[at, None]).sum(axis=1))
+        return highest, logs
 
-    @cached_property
-    def probabilities(self) -> Array:
-        """(N,K) float32 softmax."""
-        return np.exp(self.log_probabilities).astype(np.float32)
+    def log_probability(self, classes: Array | int) -> Array:
+        """(N,) float64 log of the softmax, of one class or of one for each sample (N,)."""
+        highest, logs = self._normal
+        picked = self.scores[np.arange(len(self.scores)), classes].astype(np.float64)
+        return np.asarray(picked - highest - logs)
 
     @cached_property
     def predicted(self) -> Array:
@@ -68,14 +57,17 @@ class Predictions:
         """(N,) int64: the runner-up (the class itself where there is only one)."""
         if self.scores.shape[1] < 2:
             return self.predicted
-        masked = self.scores.copy()
-        masked[np.arange(len(masked)), self.predicted] = -np.inf
-        return np.asarray(np.argmax(masked, axis=1), dtype=np.int64)
+        found = np.zeros(len(self.scores), dtype=np.int64)
+        for at in spans(*self.scores.shape):
+            masked = np.array(self.scores[at])
+            masked[np.arange(len(masked)), self.predicted[at]] = -np.inf
+            found[at] = np.argmax(masked, axis=1)
+        return found
 
     @cached_property
     def confidence(self) -> Array:
         """(N,) float32 probability of the predicted class."""
-        return self.probabilities[np.arange(len(self.scores)), self.predicted]
+        return np.exp(self.log_probability(self.predicted)).astype(np.float32)
 
     @cached_property
     def labelled(self) -> Array:
@@ -90,9 +82,7 @@ class Predictions:
     @cached_property
     def loss(self) -> Array:
         """(N,) float32 cross-entropy in nats, NaN where unlabelled."""
-        rows = np.arange(len(self.labels))
-        picked = -self.log_probabilities[rows, np.maximum(self.labels, 0)]
-        return np.where(self.labelled, picked, np.nan).astype(np.float32)
+        return np.where(self.labelled, -self.log_probability(np.maximum(self.labels, 0)), np.nan).astype(np.float32)
 
 
 def promised(predictions: Predictions | None) -> Predictions:

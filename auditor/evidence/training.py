@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from auditor.fold import Batch, Fold, State
+from auditor.fold import Batch, Rows
 from auditor.types import Array
 
 if TYPE_CHECKING:
     from auditor.dataset import Dataset
 
 
-class Features(Fold):
+class Features(Rows):
     """Features (T,D), float32, in the order of the data set; no scores, which nothing asks of training images."""
 
-    def __init__(self) -> None:
-        self.features: list[Array] = []
-
-    def see(self, batch: Batch) -> None:
-        self.features.append(batch.features.detach().float().cpu().numpy())
-
-    def merge(self, other: Self) -> None:
-        self.features += other.features
-
-    def save(self) -> State:
-        return {"features": np.concatenate(self.features)} if self.features else {}
-
-    def load(self, state: Mapping[str, Array]) -> None:
-        self.features = [state["features"]] if "features" in state else []
+    def rows(self, batch: Batch) -> dict[str, Array]:
+        return {"features": batch.features.detach().float().cpu().numpy()}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 
 from auditor.bounds.statistics import BINS, bins_of
+from auditor.ops.spans import spans
 from auditor.types import Array
 
 
@@ -56,14 +57,16 @@ def temperature(scores: Array, labels: Array) -> Temperature:
     The loss is convex in 1/T, so the zero of its slope is found by bisection, to 1e-9 of its logarithm.
     """
     own = scores[np.arange(len(labels)), labels].astype(np.float64)
-    held = np.isfinite(scores)
-    known = np.where(held, scores, 0.0).astype(np.float64)
 
     def moments(beta: float) -> tuple[Array, Array]:
         """(n,) slope of each loss in 1/T, and its curvature."""
-        p = softmax(np.where(held, beta * known, -np.inf), axis=1)
-        mean = (p * known).sum(1)
-        return mean - own, (p * known**2).sum(1) - mean**2
+        mean, square = np.zeros(len(labels)), np.zeros(len(labels))
+        for at in spans(*scores.shape):
+            held = np.isfinite(scores[at])
+            known = np.where(held, scores[at], 0.0).astype(np.float64)
+            p = softmax(np.where(held, beta * known, -np.inf), axis=1)
+            mean[at], square[at] = (p * known).sum(1), (p * known**2).sum(1)
+        return mean - own, square - mean**2
 
     low, high = -math.log(FLATTEST), -math.log(SHARPEST)
     while high - low > 1e-9:
@@ -78,10 +81,13 @@ def temperature(scores: Array, labels: Array) -> Temperature:
     return Temperature(1 / beta, 1 / beta / wide, wide / beta, inside)
 
 
-def softened(scores: Array, value: float | Array) -> tuple[Array, Array]:
-    """(n,) confidence and (n,K) log probabilities of scores (n,K) divided by T, one or (n,1)."""
-    logs = log_softmax(scores.astype(np.float64) / value, axis=1)
-    return np.exp(logs.max(axis=1)), np.asarray(logs)
+def softened(scores: Array, value: Array, labels: Array) -> tuple[Array, Array]:
+    """(n,) confidence, and (n,) log probability of the label, of scores (n,K) divided by T (n,)."""
+    sure, own = np.zeros(len(labels)), np.zeros(len(labels))
+    for at in spans(*scores.shape):
+        logs = log_softmax(scores[at].astype(np.float64) / value[at, None], axis=1)
+        sure[at], own[at] = np.exp(logs.max(axis=1)), logs[np.arange(len(logs)), labels[at]]
+    return sure, own
 
 
 def crossed(scores: Array, labels: Array, half: Array) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from auditor.ops.neighbours import Points
+from auditor.ops.points import Points
 from auditor.types import Array
 
 NEIGHBOURS = 12
@@ -26,7 +26,7 @@ def trustworthiness(features: Array, near: Sequence[Array], *, k: int, rows: Arr
     neighbours, nearest first. k below N/2. Memory: BLOCK x N numbers.
     """
     points = Points.of(features)
-    count = len(points.table)
+    count = len(points)
     rows = np.arange(count) if rows is None else rows
     if not 0 < k < count / 2:
         raise ValueError(f"expected 0 < k < {count}/2 neighbours, got {k}")

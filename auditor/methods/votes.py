@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from auditor.ops.spans import spans
 from auditor.types import Array
 
 
@@ -12,11 +13,13 @@ def agreement(indices: Array, labels: Array, k: int) -> Array:
 
     NaN for an unlabelled sample, for the only one of its class, and where no neighbour has a label.
     """
-    near = labels[indices]
-    known = near >= 0
-    counted = known & (np.cumsum(known, axis=1) <= k)
-    n = counted.sum(axis=1)
-    same = (counted & (near == labels[:, None])).sum(axis=1)
+    n, same = np.zeros(len(labels), dtype=np.int64), np.zeros(len(labels), dtype=np.int64)
+    for at in spans(*indices.shape):
+        near = labels[indices[at]]
+        known = near >= 0
+        counted = known & (np.cumsum(known, axis=1) <= k)
+        n[at] = counted.sum(axis=1)
+        same[at] = (counted & (near == labels[at, None])).sum(axis=1)
     defined = has_company(labels) & (n > 0)
     return np.asarray(np.divide(same, n, out=np.full(len(labels), np.nan), where=defined))
 

@@ -71,7 +71,7 @@ class Calibration(Probe):
         names = distinct(evidence.names)
         best = temperature(seen.scores, seen.labels)
         half = np.array([halved(evidence.dataset.samples[p].key, evidence.seed) for p in seen.positions], dtype=bool)
-        after, logs = softened(seen.scores, crossed(seen.scores, seen.labels, half)[:, None])
+        after, own = softened(seen.scores, crossed(seen.scores, seen.labels, half), seen.labels)
         values, columns = values_of(evidence, seen, best, after)
         wrong = np.flatnonzero(~seen.right)
         errors, artifacts = judged_images(
@@ -80,7 +80,6 @@ class Calibration(Probe):
             caption=f"The highest confidences of {len(wrong)} wrong images.", names=names,
         )  # fmt: skip
         figures = (diagram(seen.confidence, after, seen.right), histogram(seen.confidence, seen.right), *by_class(seen, names))
-        own = logs[np.arange(len(logs)), seen.labels]
         losses = (float(seen.loss.mean(dtype=np.float64)), float(-own.mean()))
         return Finding(
             "done", values=values, figures=(*figures, *errors), notes=notes(values, losses), artifacts=artifacts, columns=columns

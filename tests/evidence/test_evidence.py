@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from auditor.evidence.chosen import order
 from auditor.evidence.pca import pca
@@ -44,6 +45,22 @@ def test_the_choice_does_not_depend_on_the_order_of_the_data() -> None:
     again = order([keys[i] for i in shuffle], labels[shuffle], 3)[:6]
     assert {keys[shuffle[i]] for i in again} == first
     assert {keys[i] for i in order(keys, labels, 4)[:6]} != first
+
+
+def test_what_is_read_some_rows_at_a_time_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    scores, labels = rng.normal(size=(50, 6)).astype(np.float32), rng.integers(-1, 6, 50)
+    scores[3] = scores[7] = 1.0
+    whole, analysed = Predictions(scores, labels), pca(scores)
+    before = (whole.second, whole.confidence, whole.loss)
+    monkeypatch.setattr("auditor.ops.spans.NUMBERS", 42)
+    parts, again = Predictions(scores, labels), pca(scores)
+    for one, other in zip(before, (parts.second, parts.confidence, parts.loss), strict=True):
+        np.testing.assert_array_equal(one, other)
+    logs = log_softmax(scores.astype(np.float64), axis=1)
+    np.testing.assert_array_equal(parts.log_probability(4), logs[:, 4])
+    np.testing.assert_allclose(again.components, analysed.components, atol=1e-9)
+    np.testing.assert_allclose(again.at(np.array([4, 2])), analysed.coordinates[[4, 2]], atol=1e-9)
 
 
 def test_predictions_by_hand() -> None:

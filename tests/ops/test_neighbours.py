@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from auditor.ops import neighbours
+from auditor.ops import points
 from auditor.ops.neighbours import across, knn
 from auditor.types import Array
 
@@ -21,10 +21,12 @@ def brute(data: Array, k: int) -> tuple[Array, Array]:
     return np.array(indices), np.array(distances)
 
 
+@pytest.mark.parametrize("held", [0, 1 << 24])
 @pytest.mark.parametrize("block", [7, 1024])
 @pytest.mark.parametrize("k", [1, 5, 39])
-def test_equals_brute_force(monkeypatch: pytest.MonkeyPatch, block: int, k: int) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK", block)
+def test_equals_brute_force(monkeypatch: pytest.MonkeyPatch, block: int, k: int, held: int) -> None:
+    monkeypatch.setattr(points, "BLOCK", block)
+    monkeypatch.setattr(points, "HELD", held)
     data = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32) + 3
     indices, distances = knn(data, k)
     expected = brute(data, k)
@@ -33,9 +35,11 @@ def test_equals_brute_force(monkeypatch: pytest.MonkeyPatch, block: int, k: int)
     assert (indices.dtype, distances.dtype) == (np.int64, np.float32)
 
 
+@pytest.mark.parametrize("held", [0, 1 << 24])
 @pytest.mark.parametrize("block", [5, 1024])
-def test_ties_go_to_the_lower_index(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK", block)
+def test_ties_go_to_the_lower_index(monkeypatch: pytest.MonkeyPatch, block: int, held: int) -> None:
+    monkeypatch.setattr(points, "BLOCK", block)
+    monkeypatch.setattr(points, "HELD", held)
     grid = np.stack(np.meshgrid(np.arange(6), np.arange(6)), -1).reshape(-1, 2)
     data = np.concatenate([grid, grid[::-1], grid])[np.random.default_rng(1).permutation(108)]
     for k in (1, 3, 4, 10, 107):
@@ -117,10 +121,12 @@ def brute_across(data: Array, others: Array, k: int) -> tuple[Array, Array]:
     return order, np.take_along_axis(apart, order, axis=1)
 
 
+@pytest.mark.parametrize("held", [0, 1 << 24])
 @pytest.mark.parametrize("block", [7, 1024])
 @pytest.mark.parametrize("k", [1, 5, 60])
-def test_across_two_sets_equals_brute_force(monkeypatch: pytest.MonkeyPatch, block: int, k: int) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK", block)
+def test_across_two_sets_equals_brute_force(monkeypatch: pytest.MonkeyPatch, block: int, k: int, held: int) -> None:
+    monkeypatch.setattr(points, "BLOCK", block)
+    monkeypatch.setattr(points, "HELD", held)
     rng = np.random.default_rng(5)
     data, others = rng.normal(size=(23, 6)).astype(np.float32) + 3, rng.normal(size=(60, 6)).astype(np.float32) + 3
     indices, distances = across(data, others, k)
@@ -130,9 +136,11 @@ def test_across_two_sets_equals_brute_force(monkeypatch: pytest.MonkeyPatch, blo
     assert (indices.dtype, distances.dtype) == (np.int64, np.float32)
 
 
+@pytest.mark.parametrize("held", [0, 1 << 24])
 @pytest.mark.parametrize("block", [5, 1024])
-def test_across_two_sets_ties_go_to_the_lower_index(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK", block)
+def test_across_two_sets_ties_go_to_the_lower_index(monkeypatch: pytest.MonkeyPatch, block: int, held: int) -> None:
+    monkeypatch.setattr(points, "BLOCK", block)
+    monkeypatch.setattr(points, "HELD", held)
     grid = np.stack(np.meshgrid(np.arange(5), np.arange(5)), -1).reshape(-1, 2)
     others = np.concatenate([grid, grid, grid])[np.random.default_rng(1).permutation(75)]
     for k in (1, 3, 4, 10, 75):

@@ -13,6 +13,7 @@ from auditor.evidence.graph import graph
 from auditor.evidence.pca import pca
 from auditor.methods import grids
 from auditor.methods.image_map import GROUND, places
+from auditor.ops.room import in_memory
 from auditor.probe import Results, about
 from auditor.probes import embedding as module
 from auditor.probes.embedding import Embedding
@@ -40,7 +41,7 @@ def world(count: int = 90, classes: int = 3) -> Facts:
     rng = np.random.default_rng(0)
     labels = np.arange(count) % classes
     features = (rng.normal(size=(count, 7)) + rng.normal(size=(classes, 7))[labels] * 2.5).astype(np.float32)
-    return Facts(dataset=Data(labels), features=features, seed=2, names=("a", "b", "c"))
+    return Facts(room=in_memory, dataset=Data(labels), features=features, seed=2, names=("a", "b", "c"))
 
 
 def conclude(facts: Facts, **parameters: Any) -> Finding:

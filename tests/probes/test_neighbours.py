@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from auditor.evidence.graph import graph
+from auditor.ops.room import in_memory
 from auditor.probe import Results, about
 from auditor.probes.neighbours import Neighbours
 from auditor.probes.neighbours.pictures import by_pixels, thumbnails
@@ -38,7 +39,15 @@ def world(count: int = 40) -> Facts:
     labels = np.arange(count) % 2
     features = rng.normal(size=(count, 6)).astype(np.float32) + 20 * labels[:, None]
     images = rng.integers(0, 256, (count, 20, 24, 3), dtype=np.uint8)
-    return Facts(dataset=Data(images, labels), features=features, names=("cat", "dog"), predictions=None, seed=1, train=None)
+    return Facts(
+        room=in_memory,
+        dataset=Data(images, labels),
+        features=features,
+        names=("cat", "dog"),
+        predictions=None,
+        seed=1,
+        train=None,
+    )
 
 
 def conclude(facts: Facts, **parameters: Any) -> Finding:

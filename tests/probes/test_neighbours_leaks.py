@@ -11,6 +11,7 @@ import pytest
 
 from auditor.evidence import Training
 from auditor.evidence.graph import graph
+from auditor.ops.room import in_memory
 from auditor.probe import Results
 from auditor.probes.neighbours import Neighbours
 from auditor.types import Array, Finding
@@ -49,7 +50,13 @@ def world(*, scores: bool = True) -> Facts:
     training = Training(learnt, rng.normal(size=(60, 6)).astype(np.float32))  # type: ignore[arg-type]
     seen = SimpleNamespace(labelled=labels >= 0, correct=np.arange(40) >= 4, predicted=labels)
     return Facts(
-        dataset=data, features=features, names=("cat", "dog"), predictions=seen if scores else None, seed=1, train=training
+        room=in_memory,
+        dataset=data,
+        features=features,
+        names=("cat", "dog"),
+        predictions=seen if scores else None,
+        seed=1,
+        train=training,
     )
 
 

@@ -68,7 +68,7 @@ def facts(labels: Any = (0, 1, 2, 0, 1, 2)) -> Facts:
     share = np.full((6, 3), 0.1)
     share[np.arange(6), np.arange(6) % 3] = 0.8 - 0.01 * np.arange(6)
     seen = SimpleNamespace(
-        labels=np.array(labels), predicted=np.arange(6) % 3, probabilities=share, log_probabilities=np.log(share)
+        labels=np.array(labels), predicted=np.arange(6) % 3, log_probability=lambda label: np.log(share[:, label])
     )
     return Facts(dataset=Data(), seed=3, names=("red", "green", "blue"), predictions=seen)
 

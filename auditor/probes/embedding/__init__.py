@@ -15,6 +15,7 @@ from auditor.methods.trustworthiness import NEIGHBOURS, most_neighbours, shared,
 from auditor.methods.votes import class_sizes, has_company, vote
 from auditor.ops.columns import spread_out
 from auditor.ops.neighbours import knn
+from auditor.ops.points import broken_rows
 from auditor.probe import Probe, Results
 from auditor.probes.embedding.figures import compared, scatter, variance
 from auditor.probes.embedding.pictures import Pictured, pictured
@@ -118,7 +119,7 @@ class Embedding(Probe):
         count = len(evidence.dataset)
         if count < FEWEST:
             return Finding("not_applicable", f"it needs {FEWEST} images to draw a map, and the data set has {count}")
-        broken = int(np.count_nonzero(~np.isfinite(evidence.features).all(axis=1)))
+        broken = broken_rows(evidence.features)
         if broken:
             raise ValueError(f"expected finite features, got NaN or infinity on {broken} of {count} images")
         if evidence.pca.explained[0] <= 1e-14 * float(np.sum(evidence.pca.mean**2)):  # what rounding alone leaves

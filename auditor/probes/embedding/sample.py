@@ -40,7 +40,7 @@ def chosen(evidence: Evidence, most: int) -> Sample:
     positions = np.arange(count) if whole else np.sort(evidence.chosen(most))
     features = evidence.features[positions]
     near = evidence.graph if whole else graph(features)
-    return Sample(positions, features, evidence.pca.coordinates[positions], near, whole)
+    return Sample(positions, features, evidence.pca.at(positions), near, whole)
 
 
 def layouts(sample: Sample, *, perplexity: float, neighbours: int, seed: int) -> dict[str, Array]:

@@ -47,9 +47,10 @@ def classes(rows: State, evidence: Evidence) -> tuple[list[Figure], dict[str, Ar
     small = is_small(rows["picture"].shape[1:3])
     kind, artifacts, lines = "png" if small else "jpg", dict[str, Array](), list[Json]()
     for label in dict.fromkeys(rows["unit"][at].tolist()):
-        position = int(seen.log_probabilities[:, label].argmax())
+        logs = seen.log_probability(label)
+        position = int(logs.argmax())
         artifacts[f"image-{label}.{kind}"] = thinned(three(evidence.dataset.pixels([position])[0]))
-        cells: list[Json] = [{"file": f"image-{label}.{kind}", "label": f"{seen.probabilities[position, label]:.0%}"}]
+        cells: list[Json] = [{"file": f"image-{label}.{kind}", "label": f"{np.exp(logs[position]):.0%}"}]
         for i in at[rows["unit"][at] == label]:
             file = f"class-{label}-{rows['start'][i]}.{kind}"
             artifacts[file] = thinned(three(rows["picture"][i]))

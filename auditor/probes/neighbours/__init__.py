@@ -82,7 +82,7 @@ class Neighbours(Probe):
         count = len(evidence.dataset)
         if count < 2:
             return Finding("not_applicable", f"it needs two images to compare, and the data set has {count}")
-        thumbs, pictures = thumbnails(evidence.dataset, range(count)), Pictures(evidence)
+        thumbs, pictures = thumbnails(evidence.dataset, range(count), evidence.room), Pictures(evidence)
         agreed, rule = self.agreement(evidence), {"share": self.share, "pixels": self.pixels}
         parts = [agreed, duplicates(pictures, thumbs, **rule), leaks(pictures, thumbs, **rule)]
         nearest = [gallery(pictures, thumbs, queries=self.queries, neighbours=self.neighbours)] if self.queries else []

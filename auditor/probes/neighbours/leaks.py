@@ -60,7 +60,7 @@ def leaks(pictures: Pictures, thumbs: Array, *, share: float, pixels: float) -> 
 
 def looked_for(evidence: Evidence, train: Training, thumbs: Array, *, share: float, pixels: float) -> Leaks:
     """Equal files by their sha256, all else by features and pixels."""
-    indices, distances = across(evidence.features, train.features, NEAREST)
+    indices, distances = across(evidence.features, train.features, NEAREST, room=evidence.room)
     near = copies(
         indices, distances, yardstick(evidence.graph.distances), thumbs.__getitem__, lambda at: thumbnails(train.dataset, at),
         share=share, pixels=pixels,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from auditor.ops.neighbours import nearest
+from auditor.ops.room import Room, in_memory
 from auditor.ops.thumbnail import area_means, suffix, thumbnail
 from auditor.types import Array, Figure, Json
 
@@ -22,10 +23,13 @@ PIXEL_NEIGHBOURS = 2
 SCALE = f"as the model sees them, reduced to at most {SHOWN} px"
 
 
-def thumbnails(dataset: Dataset, positions: Sequence[int] | Array | range) -> Array:
-    """(n,16,16,C) float16 area means of images as the model sees them, read BLOCK at a time."""
-    blocks = [positions[at : at + BLOCK] for at in range(0, len(positions), BLOCK)]
-    return np.concatenate([area_means(dataset.pixels(block), COMPARED).astype(np.float16) for block in blocks])
+def thumbnails(dataset: Dataset, positions: Sequence[int] | Array | range, room: Room = in_memory) -> Array:
+    """(n,16,16,C) float16 area means of images as the model sees them, n at least 1, read BLOCK at a time, in `room`."""
+    channels = dataset.pixels(positions[:1]).shape[-1]
+    found = room((len(positions), COMPARED, COMPARED, channels), np.float16)
+    for at in range(0, len(positions), BLOCK):
+        found[at : at + BLOCK] = area_means(dataset.pixels(positions[at : at + BLOCK]), COMPARED)
+    return found
 
 
 def by_pixels(thumbs: Array, positions: Array, k: int) -> tuple[Array, Array]:

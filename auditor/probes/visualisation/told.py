@@ -63,10 +63,11 @@ def classes(
     artifacts: dict[str, Array] = {}
     lines: list[Json] = []
     for label in dict.fromkeys(int(u) for u in rows["unit"][at]):
-        position = int(seen.log_probabilities[:, label].argmax())
+        logs = seen.log_probability(label)
+        position = int(logs.argmax())
         kind = "png" if small else "jpg"
         artifacts[f"image-{label}.{kind}"] = thinned(three(evidence.dataset.pixels([position])[0]))
-        cells: list[Json] = [{"file": f"image-{label}.{kind}", "label": f"{seen.probabilities[position, label]:.0%}"}]
+        cells: list[Json] = [{"file": f"image-{label}.{kind}", "label": f"{np.exp(logs[position]):.0%}"}]
         for number in used:
             (i,) = at[(rows["unit"][at] == label) & (rows["recipe"][at] == number)]
             file = f"class-{label}-{names[number]}.{kind}"
