@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from auditor.dataset.training import open_training
 from auditor.engines import Engine, opened
 from auditor.engines.local import LOCAL
 from auditor.errors import ConfigError
+from auditor.estimate import Rates, measured
 from auditor.gate import require_known
 from auditor.job import Job
 from auditor.methods.attacks.run import Attack, attack
@@ -33,6 +34,7 @@ from auditor.record import execute
 from auditor.store import require_writable
 from auditor.stream import Progress, silent
 from auditor.target import Target, load_target, open_generator, open_second
+from auditor.tune import Tuned, tuned
 
 __all__ = ["Attack", "Audit", "attack", "attribute", "open_audit", "run", "visualise"]
 
@@ -40,7 +42,7 @@ __all__ = ["Attack", "Audit", "attack", "attribute", "open_audit", "run", "visua
 OPTIONS = (
     "weights", "model_args", "task", "classes_file", "label_map", "depth16", "device", "seed", "batch", "work",
     "second_model", "generator", "workers",
-    "keep_features",
+    "keep_features", "tune", "precision",
 )  # fmt: skip
 
 
@@ -89,7 +91,8 @@ def run(
     `engine`: "local", "ray" or "ray:ADDRESS": where the work with the model is done; the audit is the same.
     Options: weights, model_args, task, classes_file, label_map, depth16, device, seed, batch, work, second_model (what
     `--second-model` takes, or an nn.Module), generator (what `--generator` takes, or an nn.Module), workers (of Ray),
-    keep_features (write those of every image to features.parquet).
+    keep_features (write those of every image to features.parquet), tune (True: batch, layout and folding by the clock, as
+    `auditor.tune` states), precision ("bfloat16": what tuning may go down to).
 
     The model is left as it was found. Raises an AuditError of `auditor.errors`: nothing half-written stays in `out`.
     """
@@ -100,7 +103,10 @@ def run(
     out = Path(out)
     require_rules(settings)
     wanted = [name.strip() for name in probes.split(",")] if isinstance(probes, str) else probes
-    wish = Wish(wanted, profile, options.get("seed", 0), options.get("batch"), None if plan is None else Path(plan))
+    wish = Wish(
+        wanted, profile, options.get("seed", 0), options.get("batch"), None if plan is None else Path(plan),
+        tune=bool(options.get("tune")), precision=options.get("precision"),
+    )  # fmt: skip
     wish.require(settings)
     granted = None if budget is None else seconds_of(budget)
     require_writable(out.parent)
@@ -117,37 +123,65 @@ def run(
                 "engine": place,
                 "keep_features": bool(options.get("keep_features")),
             }
-            if granted is None:
-                return run_job(job, out, settings, options.get("work"), **how)
-            fitted = within(granted, job, settings, work_folder(options.get("work")))
-            return run_job(fitted.job, out, settings, options.get("work"), budgeted=fitted, **how)
+            fixed = fitted(job, wish, granted, settings, work_folder(options.get("work")))
+            return run_job(fixed, out, settings, options.get("work"), **how)
         finally:
             if not isinstance(model, Target):
                 target.restore()
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A job whose plan is fixed, and how it came to be."""
+
+    job: Job
+    rates: Rates
+    tuned: Tuned | None = None
+    budgeted: Budgeted | None = None
+
+    def told(self) -> dict[str, Any]:
+        """For run.json: about how long each stage was to take, and what was tried."""
+        found: dict[str, Any] = {"estimate": self.rates.by_stage(self.job)}
+        return found if self.tuned is None else {**found, "tuned": self.tuned.facts()}
+
+    def done(self) -> None:
+        """The run has ended well: plans that waited for a rerun are removed."""
+        for part in (self.tuned, self.budgeted):
+            if part is not None:
+                part.done()
+
+
+def fitted(job: Job, wish: Wish, budget: str | float | None, settings: Settings, work: Path) -> Fitted:
+    """The job tuned, then within its budget, where these are asked for."""
+    chosen = tuned(job, wish.precisions(), work) if wish.tune else None
+    job = job if chosen is None else chosen.job
+    if budget is None:
+        return Fitted(job, measured(job), chosen)
+    cut = within(budget, job, settings, work)
+    return Fitted(cut.job, cut.rates, chosen, cut)
+
+
 def run_job(
-    job: Job,
+    given: Fitted,
     out: Path,
     settings: Settings,
     work: str | Path | None,
     *,
-    budgeted: Budgeted | None = None,
     progress: Progress = silent,
     force: bool = False,
     engine: Engine = LOCAL,
     keep_features: bool = False,
 ) -> Audit:
-    """Carry a job out into `out`: collected, judged, rendered, then put in place as a whole. `budgeted`: what fitted it."""
+    """Carry a job out into `out`: collected, judged, rendered, then put in place as a whole."""
+    job, budgeted = given.job, given.budgeted
     key = job.key()
     folders.require_free(out, key, force=force)
     with folders.whole_or_nothing(out) as folder:
         kept, deadline = work_folder(work), None if budgeted is None else budgeted.deadline
         how: dict[str, Any] = {"helpers": kept / "helpers", "deadline": deadline, "progress": progress, "engine": engine}
-        execute(job, folder, kept / "runs" / key[:32], keep_features=keep_features, **how)
+        execute(job, folder, kept / "runs" / key[:32], keep_features=keep_features, told=given.told(), **how)
         folders.write_judgement(folder, folders.judge_folder(folder, settings))
-    if budgeted is not None:
-        budgeted.done()
+    given.done()
     return open_audit(out)
 
 

@@ -40,6 +40,11 @@ class Rates:
         images = len(job.dataset) + (len(job.train) if job.train is not None and readers else 0)
         return images * (self.forward + self.forward_call / job.plan.batch)
 
+    def by_stage(self, job: Job) -> dict[str, float]:
+        """Seconds of the pass and of each probe, by name: for run.json, beside what they took."""
+        found = {"pass": self.of_passes(job), **{probe.id(): self.of(probe, job) for probe in job.probes}}
+        return {name: round(seconds, 3) for name, seconds in found.items()}
+
     def of_all(self, job: Job) -> float:
         """Seconds in all, but for reading and writing files."""
         return self.of_passes(job) + sum(self.of(probe, job) for probe in job.probes)

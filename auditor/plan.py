@@ -38,6 +38,10 @@ class Plan:
     """Probe id -> why it is not run."""
     cuts: Mapping[str, str] = field(default_factory=dict)
     """Probe id -> what a budget made smaller in it."""
+    forward: Mapping[str, Json] = field(default_factory=dict)
+    """How forwards without a gradient are computed, as `target.forward.Forward` has it; empty: as the model is."""
+    tuned: Mapping[str, Json] = field(default_factory=dict)
+    """What was seen when `forward` was chosen: on how many images predictions agreed, and how far the scores were apart."""
 
     def digest(self) -> str:
         """sha256 of the plan's canonical JSON."""

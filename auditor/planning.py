@@ -13,13 +13,13 @@ import torch
 from auditor.config import Settings
 from auditor.config.moved import probes_for
 from auditor.dataset import Dataset
-from auditor.errors import ConfigError
+from auditor.errors import ConfigError, TargetError
 from auditor.job import Job
 from auditor.ops.batching import images_at_once
 from auditor.plan import SHARD, Plan
 from auditor.probe import Probe
 from auditor.probes import configured, named, registry
-from auditor.target import Target
+from auditor.target import PRECISIONS, Forward, Target
 
 PROFILES = ("quick", "standard", "full")
 
@@ -37,9 +37,16 @@ class Wish:
     """A plan to repeat, in the place of all of these."""
     threads: int | None = None
     """Threads of torch in each process; the number that it has where None."""
+    tune: bool = False
+    """Whether the forward is chosen by the clock; see `auditor.tune`."""
+    precision: str | None = None
+    """What `tune` may go down to."""
 
     def require(self, settings: Settings) -> None:
         """Raise ConfigError for what cannot be run, before a model is loaded."""
+        self.precisions()
+        if self.tune and self.batch is not None:
+            raise ConfigError(f"--tune chooses the batch: leave out --batch {self.batch}, or --tune")
         if self.plan is None:
             self.chosen(settings)
             return
@@ -48,11 +55,21 @@ class Wish:
             "--profile": self.profile != "standard",
             "--seed": self.seed != 0,
             "--batch": self.batch is not None,
+            "--tune": self.tune,
         }
         both = [name for name, given in others.items() if given]
         if both:
             raise ConfigError(f"--plan repeats a plan as it is: leave out {', '.join(both)}")
         read_plan(self.plan)
+
+    def precisions(self) -> tuple[str, ...]:
+        """Those that may be tried. Raises ConfigError for an unknown one, and for one that nothing would try."""
+        asked = self.precision or "float32"
+        if asked not in PRECISIONS:
+            raise ConfigError(f"--precision: expected {' or '.join(PRECISIONS)}, got {asked!r}")
+        if asked != "float32" and not self.tune:
+            raise ConfigError(f"--precision {asked} is tried by --tune: give both, or leave out --precision")
+        return tuple(dict.fromkeys(("float32", asked)))
 
     def chosen(self, settings: Settings) -> tuple[list[Probe], dict[str, str]]:
         """The probes to run, and id -> reason of those left out."""
@@ -65,6 +82,7 @@ class Wish:
             plan = read_plan(self.plan)
             return Job(target, dataset, repeated(plan, target), plan, name, train)
         probes, left_out = self.chosen(settings)
+        target.compute_as(Forward())
         plan = make_plan(
             target, probes, profile=self.profile, seed=self.seed, batch=self.batch, threads=self.threads, left_out=left_out
         )
@@ -168,8 +186,9 @@ def read_plan(path: Path) -> Plan:
         raise ConfigError(f"--plan: {path} is no JSON: {error}; give the plan.json of an audit") from error
     try:
         plan = Plan(**found)
+        Forward.of(plan.forward)
         made = {name: probe_of(name, given) for name, given in plan.probes.items()}
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
         raise ConfigError(f"--plan: {path} is no plan: {error}; give the plan.json of an audit") from error
     new = {name: "it is not in the plan" for name in registry() if name not in made and name not in plan.left_out}
     probes = {name: probe.parameters() for name, probe in made.items()}
@@ -190,5 +209,11 @@ def repeated(plan: Plan, target: Target) -> list[Probe]:
             f"--plan was made on {plan.device}, and this run is on {target.device.type}; "
             f"give --device {plan.device}, or make a plan here"
         )
+    try:
+        target.compute_as(Forward.of(plan.forward))
+    except TargetError as error:
+        raise ConfigError(
+            f"--plan computes forwards otherwise than the model does: {error}; make a plan for this model"
+        ) from error
     rank = {name: place for place, name in enumerate(registry())}  # a file has no order, and that of the columns follows it
     return [probe_of(name, plan.probes[name]) for name in sorted(plan.probes, key=lambda name: (rank.get(name, len(rank)), name))]

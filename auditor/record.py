@@ -22,6 +22,7 @@ from auditor.probe import Probe, about
 from auditor.samples import sample_features, sample_index, sample_pictures, sample_table
 from auditor.store import sync_folder, write_artifacts, write_audit, write_columns, write_features, write_json
 from auditor.stream import Progress, silent
+from auditor.target import Forward
 from auditor.types import SCHEMA_VERSION, AuditRecord, Finding, Section
 
 
@@ -118,14 +119,16 @@ def execute(
     progress: Progress = silent,
     engine: Engine = LOCAL,
     keep_features: bool = False,
+    told: Mapping[str, object] | None = None,
 ) -> AuditRecord:
-    """Collect and write; `run.json` gets what may differ between equal runs: clock, host, seconds.
+    """Collect and write; `run.json` gets what may differ between equal runs: clock, host, seconds, and what is `told`.
 
     What the deadline left out is left out of the plan that the audit holds: under that plan its figures come again.
     """
     begin, clock = time.time(), time.monotonic()
     torch.set_num_threads(job.plan.threads)
     torch.manual_seed(job.plan.seed)
+    job.target.compute_as(Forward.of(job.plan.forward))
     work.mkdir(parents=True, exist_ok=True)
     found = collect(job, work, helpers=helpers, deadline=deadline, progress=progress, engine=engine)
     done = carried_out(job, found.dropped)
@@ -144,6 +147,7 @@ def execute(
             "engine": engine.facts(),
             "spent": found.spent,
             "timings": {name: dict(finding.timings) for name, finding in found.findings.items() if finding.timings},
+            **(told or {}),
         },
     )
     sync_folder(folder)

@@ -101,6 +101,10 @@ PlanFile = Annotated[Path | None, typer.Option(help="repeat this plan (the plan.
 BudgetTime = Annotated[
     str | None, typer.Option(help="a time such as 5m: what no rule asks for is made smaller or left out to fit it")
 ]
+TuneIt = Annotated[
+    bool, typer.Option("--tune", help="choose batch, channels last and folding by timing some batches; --plan repeats the choice")
+]
+Precision = Annotated[str | None, typer.Option(help="bfloat16: try it in --tune, where it gives the same classes (float32)")]
 EngineName = Annotated[str, typer.Option(help="local, ray (workers on this machine) or ray:ADDRESS (of a cluster)")]
 Workers = Annotated[int | None, typer.Option(help="of --engine ray; as many as there is room for where not given", min=1)]
 Batch = Annotated[int | None, typer.Option(help="images a forward pass (a function of the input's size)", min=1)]
@@ -137,6 +141,8 @@ def run(
     budget: BudgetTime = None,
     engine: EngineName = "local",
     workers: Workers = None,
+    tune: TuneIt = False,
+    precision: Precision = None,
     keep_features: Annotated[bool, typer.Option(help="write the features of every image to features.parquet")] = False,
     force: Annotated[bool, typer.Option(help="replace an audit of other inputs in --out")] = False,
 ) -> None:
@@ -174,6 +180,8 @@ def plan(
     second_model: SecondModel = None,
     generator: OwnGenerator = None,
     budget: BudgetTime = None,
+    tune: TuneIt = False,
+    precision: Precision = None,
     save: Annotated[Path | None, typer.Option(help="write the plan to this file, for `run --plan`")] = None,
 ) -> None:
     """Print what `run` would do and cost, and stop."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from auditor.api import Fitted
 from auditor.budget import Budgeted
-from auditor.estimate import measured
 from auditor.job import Job, unmet
 from auditor.probe import Probe
+from auditor.tune import Tuned
 
 
-def print_plan(job: Job, asked: Collection[str] = (), budgeted: Budgeted | None = None) -> None:
+def print_plan(fitted: Fitted, asked: Collection[str] = ()) -> None:
     """What will be done, and about what it costs, before it is done. `asked`: probes that rules name."""
+    job, rates = fitted.job, fitted.rates
     target, dataset = job.target, job.dataset
     side = "x".join(map(str, target.input_shape))
     print(f"model   {target.source}: {target.task}, {target.outputs} outputs, input {side}, on {target.device}")
@@ -22,12 +24,15 @@ def print_plan(job: Job, asked: Collection[str] = (), budgeted: Budgeted | None 
     print(f"data    {ledger['listed']} listed = {parts}; labels: {ledger['label_rule']}")
     for warning in ledger.get("warnings", []):
         print(f"        {warning}")
-    rates = measured(job) if budgeted is None else budgeted.rates
+    if fitted.tuned is not None:
+        print_tuned(fitted.tuned)
     forward = rates.forward
     print(
         f"pass    {len(dataset)} images in batches of {job.plan.batch}: {lasts(forward * len(dataset))} "
         f"at {forward * 1000:.1f} ms an image"
     )
+    if fitted.tuned is None and not target.forward.as_it_is:
+        print(f"        computed with {target.forward.told()}, as the plan says")
     train_line(job, forward)
     for probe in job.probes:
         reason, seconds = unmet(probe, target, dataset), rates.of(probe, job)
@@ -37,8 +42,27 @@ def print_plan(job: Job, asked: Collection[str] = (), budgeted: Budgeted | None 
         ruled = "; a rule asks for it, so the audit will be incomplete" if name in asked else ""
         print(f"        {name} left out: {reason}{ruled}")
     print(f"        {lasts(rates.of_all(job))} in all; a gradient takes {rates.gradient * 1000:.1f} ms an image")
-    if budgeted is not None:
-        print_budget(budgeted)
+    if fitted.budgeted is not None:
+        print_budget(fitted.budgeted)
+
+
+def print_tuned(tuned: Tuned) -> None:
+    """What was chosen, out of what, and what was refused."""
+    forward, seen = tuned.job.target.forward, tuned.job.plan.tuned
+    told = f"scores differ by at most {seen['apart']:.1e} of the largest" if "apart" in seen else "as before"
+    print(f"tuned   {forward.told()}, in batches of {forward.batch}; predictions agree on {seen.get('images', 0)} images, {told}")
+    timed = [trial for trial in tuned.trials if trial.seconds is not None]
+    for way in dict.fromkeys(trial.forward.told() for trial in tuned.trials):
+        mine = [trial for trial in timed if trial.forward.told() == way]
+        if mine:
+            best = min(mine, key=lambda trial: trial.seconds or 0.0)
+            last = max(trial.forward.batch for trial in mine)
+            print(
+                f"        {way}: {1000 * (best.seconds or 0):.2f} ms an image in batches of {best.forward.batch}, tried to {last}"
+            )
+        for trial in tuned.trials:
+            if trial.refused and trial.forward.told() == way:
+                print(f"        {way}: refused: {trial.refused}")
 
 
 def print_budget(budgeted: Budgeted) -> None:

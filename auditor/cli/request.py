@@ -48,6 +48,8 @@ class Request:
     engine: str = "local"
     workers: int | None = None
     keep_features: bool = False
+    tune: bool = False
+    precision: str | None = None
     settings: Settings | None = field(default=None)
 
 
@@ -167,4 +169,4 @@ def default_name(model: str) -> str:
 def wished(request: Request) -> Wish:
     """What is to be run."""
     names = None if request.probes is None else [part.strip() for part in request.probes.split(",") if part.strip()]
-    return Wish(names, request.profile, request.seed, request.batch, request.plan)
+    return Wish(names, request.profile, request.seed, request.batch, request.plan, tune=request.tune, precision=request.precision)

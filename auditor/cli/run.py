@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from auditor import api
-from auditor.budget import Budgeted, seconds_of, within
-from auditor.cli.plan import print_plan
+from auditor.budget import seconds_of
+from auditor.cli.plan import lasts, print_plan
 from auditor.cli.progress import Bars
 from auditor.cli.request import Request, default_name, given_preprocess, merged, model_args, settings_of, wished
 from auditor.config import Settings
@@ -17,7 +17,7 @@ from auditor.config.moved import today_of
 from auditor.engines import opened
 from auditor.errors import ConfigError
 from auditor.job import Job
-from auditor.store import require_writable, write_json
+from auditor.store import read_json, require_writable, write_json
 from auditor.types import Verdict
 
 
@@ -52,9 +52,9 @@ def prepare(request: Request, settings: Settings, bars: Bars, threads: int | Non
     return wish.job(target, dataset, train, settings, out.name)
 
 
-def fitted(request: Request, settings: Settings, job: Job) -> Budgeted | None:
-    """The job within its budget, where it has one."""
-    return None if request.budget is None else within(request.budget, job, settings, api.work_folder(request.work))
+def fitted(request: Request, settings: Settings, job: Job) -> api.Fitted:
+    """The job tuned and within its budget, where these are asked for."""
+    return api.fitted(job, wished(request), request.budget, settings, api.work_folder(request.work))
 
 
 def plan_request(request: Request) -> int:
@@ -62,13 +62,11 @@ def plan_request(request: Request) -> int:
     settings = settings_of(request)
     with Bars() as bars:
         job = prepare(merged(request, settings), settings, bars)
-    budgeted = fitted(request, settings, job)
-    job = job if budgeted is None else budgeted.job
-    print_plan(job, {today_of(rule.measure).split(".")[0] for rule in settings.gate.all_rules}, budgeted)
-    if budgeted is not None:
-        budgeted.done()
+    found = fitted(request, settings, job)
+    print_plan(found, {today_of(rule.measure).split(".")[0] for rule in settings.gate.all_rules})
+    found.done()
     if request.save is not None:
-        write_json(request.save, dataclasses.asdict(job.plan))
+        write_json(request.save, dataclasses.asdict(found.job.plan))
         print(f"plan    {request.save}")
     return 0
 
@@ -82,17 +80,15 @@ def run_request(request: Request, *, force: bool = False) -> int:
     with opened(request.engine, request.workers) as engine, Bars() as bars:
         job = prepare(request, settings, bars, engine.threads)
         try:
-            budgeted = fitted(request, settings, job)
-            job = job if budgeted is None else budgeted.job
-            print_plan(job, {today_of(rule.measure).split(".")[0] for rule in settings.gate.all_rules}, budgeted)
+            found = fitted(request, settings, job)
+            print_plan(found, {today_of(rule.measure).split(".")[0] for rule in settings.gate.all_rules})
             how: dict[str, Any] = {
-                "budgeted": budgeted,
                 "progress": bars,
                 "force": force,
                 "engine": engine,
                 "keep_features": request.keep_features,
             }
-            audit = api.run_job(job, out, settings, request.work, **how)
+            audit = api.run_job(found, out, settings, request.work, **how)
         finally:
             job.target.restore()
     from auditor.report import render_listing
@@ -110,5 +106,18 @@ def print_verdict(audit: api.Audit, verdict: Verdict) -> None:
     for probe, found in audit.record.sections.items():
         if found.status in ("failed", "not_applicable"):
             print(f"{probe}: {found.status.replace('_', ' ')}: {found.reason}")
+    print_time(audit.path)
     print(f"{audit.record.name}: {verdict.verdict.replace('_', ' ')}: {verdict.why}")
     print(f"report  {audit.index}")
+
+
+def print_time(folder: Path) -> None:
+    """What the stages took beside what was estimated; nothing of a run that was stopped in between."""
+    run = read_json(folder / "run.json")
+    took = {name: float(spent["cpu_seconds"]) for name, spent in run["spent"].items()}
+    due = {name: float(seconds) for name, seconds in run["estimate"].items()}
+    print(f"time    {lasts(sum(took.values()))} of the processor, {lasts(sum(due.values()))} by estimate")
+    off = sorted(due, key=lambda name: -abs(took.get(name, 0.0) - due[name]))
+    told = [f"{name} {took[name]:.0f} s, not {due[name]:.0f}" for name in off if name in took and abs(took[name] - due[name]) > 1]
+    if told:
+        print(f"        furthest off: {'; '.join(told[:3])}")

@@ -136,13 +136,13 @@ def cheaper(model: nn.Module, example: Tensor, ask: Ask = asked_whole) -> nn.Mod
     return fast if agree else None
 
 
-def fold(fast: nn.Module, model: nn.Module, watch: Watch) -> int:
-    """Fold in `fast`, a copy of `model`, what `watch` found in `model`; how many."""
+def fold(fast: nn.Module, model: nn.Module, watch: Watch) -> tuple[str, ...]:
+    """Fold in `fast`, a copy of `model`, what `watch` found in `model`; the names of the convolutions."""
     convolutions = {id(m.weight): name for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
     norms = {
         id(m.running_mean): name for name, m in model.named_modules() if type(m) is nn.BatchNorm2d and m.running_mean is not None
     }
-    count = 0
+    done = []
     for weight, mean in watch.pairs():
         if id(weight) not in convolutions or id(mean) not in norms:
             continue
@@ -151,8 +151,8 @@ def fold(fast: nn.Module, model: nn.Module, watch: Watch) -> int:
         assert isinstance(norm, nn.BatchNorm2d)
         conv.weight, conv.bias = (nn.Parameter(part, requires_grad=False) for part in folded_modules(conv, norm))
         fast.set_submodule(norms[id(mean)], nn.Identity())
-        count += 1
-    return count
+        done.append(convolutions[id(weight)])
+    return tuple(done)
 
 
 def folded_modules(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

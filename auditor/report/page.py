@@ -133,12 +133,29 @@ def warnings(record: AuditRecord, verdict: Verdict) -> tuple[str, ...]:
     ):
         told += [str(note) for note in source] if isinstance(source, list | tuple) else [str(source)] if source else []
     told += [f"To keep a budget of time, {name} ran with {how}." for name, how in part(record.plan, "cuts").items()]
+    told += computed(record.plan)
     if verdict.policy.get("decide") == "point":
         told.append("Rules were decided on point values, without regard to sampling error.")
     told += [f"{s.title} failed: {s.reason or 'see its section'}." for s in record.sections.values() if s.status == "failed"]
     rule = str(ledger.get("label_rule") or "-")
     kept = [line for line in dict.fromkeys(told) if not line.endswith(f"labels meet logits {rule}")]  # said above already
     return tuple(kept)
+
+
+def computed(plan: Mapping[str, Json]) -> list[str]:
+    """How forwards were computed, where it was not as the model is."""
+    how, seen = part(plan, "forward"), part(plan, "tuned")
+    said = ["channels last"] * bool(how.get("channels_last")) + ["batch norms folded"] * bool(how.get("folded"))
+    precision = str(how.get("precision", "float32"))
+    rough = precision != "float32"
+    said += [precision] * rough
+    if not said:
+        return []
+    told = f"Forwards without a gradient are computed with {', '.join(said)} (--tune)"
+    if not seen:
+        return [f"{told}."]
+    apart = f"on {seen.get('images')} images all predictions were the model's own"
+    return [f"{told}{', approximately' * rough}: {apart}, and scores differed by at most {seen.get('apart'):.1e} of the largest."]
 
 
 def class_names(record: AuditRecord) -> tuple[str, ...]:

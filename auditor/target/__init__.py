@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from auditor.target.forward import PRECISIONS, Forward
 from auditor.target.generator import OwnGenerator, open_generator
 from auditor.target.load import load_target
 from auditor.target.model import Look, Target
@@ -9,5 +10,6 @@ from auditor.target.second import open_second, same_class, scores_of_second
 from auditor.target.trace import Call
 
 __all__ = [
-    "Call", "Look", "OwnGenerator", "Target", "load_target", "open_generator", "open_second", "same_class", "scores_of_second",
+    "PRECISIONS", "Call", "Forward", "Look", "OwnGenerator", "Target", "load_target", "open_generator", "open_second",
+    "same_class", "scores_of_second",
 ]  # fmt: skip

@@ -16,14 +16,12 @@ from auditor.ops.maps import Shape
 from auditor.preprocess import Opaque, Preprocess
 from auditor.target import contract
 from auditor.target.factory import as_preparation
-from auditor.target.model import Recipe, Target
+from auditor.target.model import Recipe, Target, test_batch
 from auditor.target.sources import open_model
 from auditor.target.trace import Call, find_head, trace
 from auditor.target.weights import line, load_into, read_weights
 
 TASKS = ("classification", "features")
-PROBE_BATCH = 3
-"""Images of the batch on which the contract is checked."""
 
 
 def pick_device(name: str | torch.device) -> torch.device:
@@ -86,12 +84,6 @@ def own_sources(classes: Iterable[type]) -> set[str]:
         except (OSError, TypeError):
             found.add(f"{kind.__module__}.{kind.__qualname__}")
     return found
-
-
-def test_batch(preprocess: Preprocess | Opaque, shape: Shape, device: torch.device) -> Tensor:
-    """(3,C,H,W) of seeded noise, normalised, on which the contract is checked."""
-    noise = torch.rand(PROBE_BATCH, *shape, generator=torch.Generator().manual_seed(0))
-    return (preprocess.normalise(noise) if preprocess.invertible else 2 * noise - 1).to(device)
 
 
 def load_target(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,14 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import ContractError, TargetError
-from auditor.ops.maps import as_maps
+from auditor.ops.batching import images_at_once
+from auditor.ops.maps import Shape, as_maps
 from auditor.preprocess import Opaque, Preprocess
 from auditor.target import contract
+from auditor.target.forward import Forward, Made, made
 from auditor.target.trace import Call, choose, first_tensor
 from auditor.target.weights import line
 
 if TYPE_CHECKING:
     from auditor.target.generator import OwnGenerator
+
+
+PROBE_BATCH = 3
+"""Images of the batch on which the contract is checked."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,8 @@ class Target:
     """The user's own image generator, in the place of one that is trained."""
     recipe: Recipe | None = None
     """None where the model was given as an object."""
+    forward: Forward = field(default_factory=Forward)
+    """How forwards without a gradient are computed: set by `compute_as`."""
     _restore: Callable[[], None] = field(default=lambda: None, repr=False)
 
     @property
@@ -84,9 +93,41 @@ class Target:
         """Whether two forwards of the same images differed."""
         return contract.RANDOM in self.notes
 
+    @property
+    def at_once(self) -> int:
+        """Images in one forward of a probe's own work."""
+        return self.forward.batch or images_at_once(self.input_shape, self.device)
+
+    def compute_as(self, forward: Forward) -> None:
+        """Compute forwards without a gradient so from now on. Raises TargetError where the model does not bear it."""
+        if forward == self.forward:
+            return
+        self.__dict__.pop("stand_in", None)
+        self.forward = forward
+        try:
+            self.stand_in  # noqa: B018 - tried here and now
+        except TargetError:
+            self.forward = Forward()
+            raise
+
+    @cached_property
+    def stand_in(self) -> Made | None:
+        """The copy that computes as `forward` says; None where the model itself does."""
+        if self.forward.as_it_is:
+            return None
+        images = test_batch(self.preprocess, self.input_shape, self.device)
+        return made(self.module, images, self.forward, wrapped=self.module is not self.model)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """(n,K) float32 of normalised images (n,C,H,W), without gradients, as `forward` says."""
+        with torch.no_grad():
+            found: Tensor = self.module(images) if self.stand_in is None else self.stand_in.module(self.stand_in.prepared(images))
+        return found.float()
+
     def look(self, images: Tensor, layers: Sequence[str] = (), show: Callable[[str, Tensor], bool] | None = None) -> Look:
         """One forward of normalised images (n,C,H,W), without gradients, with the outputs of `layers` (names of calls).
 
+        It is computed as `forward` says; where a layer is asked for that has no output of its own then, by the model itself.
         `show` is given the name and output of each of them as soon as it is computed: where it returns False, it is not kept.
         """
         kept: dict[str, Tensor] = {}
@@ -96,6 +137,10 @@ class Target:
         unknown = [layer for layer in layers if layer not in known]
         if unknown:
             raise TargetError(f"expected layers that a forward calls, got {unknown[0]!r}; see `choose`")
+        copy = self.stand_in
+        if copy is not None and any(known[layer].path in copy.hidden for layer in layers):
+            copy = None
+        model, module = (self.model, self.module) if copy is None else (copy.model, copy.module)
 
         def keep(path: str) -> Callable[..., None]:
             def called(_module: nn.Module, _args: Any, output: Any) -> None:
@@ -105,6 +150,7 @@ class Target:
                     found = first_tensor(output)
                     assert found is not None
                     layout = known[name].layout
+                    found = found if copy is None else found.float()
                     if show is None or show(name, found if layout is None else as_maps(found, layout)):
                         found = found.clone() if known[name].overwritten else found
                         kept[name] = found if layout is None else as_maps(found, layout)
@@ -117,12 +163,13 @@ class Target:
             features.append(pooled(given, conv=self.kind_of_head() == "Conv2d"))
 
         paths = dict.fromkeys(known[layer].path for layer in layers)
-        handles = [self.model.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
+        handles = [model.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
         if self.head:
-            handles.append(self.model.get_submodule(self.head).register_forward_pre_hook(under, with_kwargs=True))
+            handles.append(model.get_submodule(self.head).register_forward_pre_hook(under, with_kwargs=True))
         try:
             with torch.no_grad():
-                output = self.module(images) if self.task == "classification" else self.model(images)
+                given = images if copy is None else copy.prepared(images)
+                output = module(given) if self.task == "classification" else model(given)
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError) as error:
             raise ContractError(
                 f"the model fails on a batch {tuple(images.shape)}: {type(error).__name__}: {line(error)}; "
@@ -159,6 +206,9 @@ class Target:
             raise TargetError(f"expected a layer whose output holds maps or tokens, got {layer!r}; see `choose`")
         return as_maps(output, layout)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "stand_in"}  # another process makes its own
+
     def restore(self) -> None:
         """Give the model back as it was found: device, modes, requires_grad."""
         self._restore()
@@ -166,6 +216,12 @@ class Target:
             self.second.restore()
         if self.generator is not None:
             self.generator.restore()
+
+
+def test_batch(preprocess: Preprocess | Opaque, shape: Shape, device: torch.device) -> Tensor:
+    """(3,C,H,W) of seeded noise, normalised, on which the contract is checked."""
+    noise = torch.rand(PROBE_BATCH, *shape, generator=torch.Generator().manual_seed(0))
+    return (preprocess.normalise(noise) if preprocess.invertible else 2 * noise - 1).to(device)
 
 
 def pooled(value: Tensor, *, conv: bool) -> Tensor:

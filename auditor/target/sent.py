@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from auditor.errors import AuditError, EngineError
 from auditor.target import contract
 from auditor.target.generator import OwnGenerator, built
-from auditor.target.load import digest_of, freeze, test_batch
-from auditor.target.model import Recipe, Target
+from auditor.target.load import digest_of, freeze
+from auditor.target.model import Recipe, Target, test_batch
 from auditor.target.sources import open_model
 from auditor.target.weights import line
 from auditor.types import Array

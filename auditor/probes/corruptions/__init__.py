@@ -15,7 +15,6 @@ from auditor.bounds import statistic
 from auditor.fold import Cost, Item, State, Study
 from auditor.methods.corruptions import KINDS, SEVERITIES, corrupt, of_images
 from auditor.methods.unit import unit_images
-from auditor.ops.batching import images_at_once
 from auditor.ops.columns import spread_out
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.corruptions.figures import figures_of, notes
@@ -92,8 +91,7 @@ class Corruptions(Probe):
         """At most: one forward for each image, kind and severity."""
         chosen = min(self.images, int((np.asarray(dataset.labels) >= 0).sum()))
         made = float(chosen * len(self.shown_kinds(target.input_shape[0])) * len(self.severities))
-        batch = images_at_once(target.input_shape, target.device)
-        return Cost(forwards=made, batch=batch, seconds=made * prod(target.input_shape) * SECONDS)
+        return Cost(forwards=made, batch=target.at_once, seconds=made * prod(target.input_shape) * SECONDS)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Arithmetic on the rows of the study; the pictures are made again, without the model."""
@@ -126,14 +124,13 @@ def work(
     labels = np.asarray(dataset.labels)[positions]
     images = unit_images(dataset, positions, target.device)
     seeds = [image_seed(seed, dataset.samples[p].key) for p in positions]
-    size = images_at_once(target.input_shape, target.device)
+    size = target.at_once
     told = np.zeros((len(items), len(kinds), len(severities)), dtype=np.int64)
     sure = np.zeros(told.shape, dtype=np.float32)
     for k, kind in enumerate(kinds):
         for s, severity in enumerate(severities):
             changed = corrupt(images, kind, severity, seeds=seeds)
-            with torch.no_grad():
-                scores = torch.cat([target.module(target.preprocess.normalise(part)) for part in changed.split(size)]).float()
+            scores = torch.cat([target.scores(target.preprocess.normalise(part)) for part in changed.split(size)])
             confidence, first = torch.softmax(scores, 1).max(1)
             told[:, k, s], sure[:, k, s] = first.cpu().numpy(), confidence.cpu().numpy()
     return {"position": np.array(positions, dtype=np.int64), "right": told == labels[:, None, None], "told": told, "sure": sure}

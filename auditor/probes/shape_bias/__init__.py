@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, ClassVar
 from auditor.fold import Cost, Study
 from auditor.methods.shape_bias import Cues, digest, named_map, read_cues, read_map
 from auditor.methods.style import style_layers
-from auditor.ops.batching import images_at_once
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.shape_bias.conflicts import conflicts_of, made
 from auditor.probes.shape_bias.look import work
@@ -112,7 +111,7 @@ class ShapeBias(Probe):
             return Study(tuple((i,) for i in range(len(conflicts.pairs))), run, 1)
         cues = self.read()
         looked = partial(work, cues=cues, groups=self.groups(cues, target, evidence))
-        return Study(tuple((i,) for i in range(len(cues.items))), looked, images_at_once(target.input_shape, target.device))
+        return Study(tuple((i,) for i in range(len(cues.items))), looked, target.at_once)
 
     def cost(self, target: Target, dataset: Dataset) -> Cost:
         """One forward a picture; of those that are made, at most, an evaluation ends at the deepest layer that is read."""
