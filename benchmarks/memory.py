@@ -1,18 +1,16 @@
-"""Memory of an audit against the number of images: that of 50,000 beside that of 5,000, in processes of their own:
+"""Memory of an audit against the number of images: that of 50,000 beside that of 5,000, each in a process of its own:
 
-    python benchmarks/memory.py --out DIR [--small]
+    python -m benchmarks.memory --out DIR
 
 Pictures of 32 x 32 px (smooth noise in the colour of their class) in class folders; a net of three convolutions; profile quick.
 What is counted is RssAnon, read every 20 ms: memory of the process's own, without files that are mapped, which the system takes
-back where it needs the room. The table gives the peak of each stage, and that of the whole run. --small: 400 and 1,600 images.
-Linux only.
+back where it needs the room. DIR/memory.md has the peak of each stage. --small: 400 and 1,600 images. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from benchmarks.common import Row, arguments, written
 
 SIDE, CLASSES = 32, 10
 MIB = 1 << 20
@@ -100,7 +100,7 @@ def child(folder: Path, count: int, probes: str | None) -> dict[str, int]:
     """Stage -> peak in bytes, of one audit of `count` pictures in a process of its own."""
     data = folder / f"data-{count}"
     pictures(data, count)
-    command = [sys.executable, __file__, "--child", str(data), "--out", str(folder / f"run-{count}")]
+    command = [sys.executable, "-m", "benchmarks.memory", "--child", str(data), "--out", str(folder / f"run-{count}")]
     command += [] if probes is None else ["--probes", probes]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own file
     if done.returncode:
@@ -122,9 +122,7 @@ def table(counts: Sequence[int], peaks: Sequence[dict[str, int]]) -> str:
 
 def main() -> int:
     """0 where the ratio is at most TARGET."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for memory.json and memory.md")
-    parser.add_argument("--small", action="store_true", help="400 and 1,600 images")
+    parser = arguments(__doc__)
     parser.add_argument("--probes", help="comma-separated probe ids; all of the profile where not given")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -134,14 +132,13 @@ def main() -> int:
     counts = (400, 1_600) if given.small else (5_000, 50_000)
     with tempfile.TemporaryDirectory() as folder:
         peaks = [child(Path(folder), count, given.probes) for count in counts]
-    told = table(counts, peaks)
-    ratio = max(peaks[1].values()) / max(peaks[0].values())
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "memory.md").write_text(told + "\n")
-    facts = {"images": counts, "peak_bytes": peaks, "ratio": ratio, "target": TARGET, "pid": os.getpid()}
-    (given.out / "memory.json").write_text(json.dumps(facts, indent=1) + "\n")
-    print(told)
-    return int(ratio > TARGET)
+    low, high = (max(found.values()) for found in peaks)
+    told = f"{high / MIB:.0f} MiB over {low / MIB:.0f} MiB, of which {peaks[1]['start'] / MIB:.0f} before the first image"
+    case = f"RssAnon, {counts[1]:,} images over {counts[0]:,}"
+    row = Row("memory", case, None, "itself", None, high / low, f"<= {TARGET:g}", high / low <= TARGET, told)
+    written(given.out, "memory", [row])
+    (given.out / "memory.md").write_text(table(counts, peaks) + "\n")
+    return int(not row.met)
 
 
 if __name__ == "__main__":

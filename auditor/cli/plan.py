@@ -7,6 +7,7 @@ from collections.abc import Collection
 from auditor.api import Fitted
 from auditor.budget import Budgeted
 from auditor.job import Job, unmet
+from auditor.memory import room
 from auditor.probe import Probe
 from auditor.tune import Tuned
 
@@ -33,6 +34,7 @@ def print_plan(fitted: Fitted, asked: Collection[str] = ()) -> None:
     )
     if fitted.tuned is None and not target.forward.as_it_is:
         print(f"        computed with {target.forward.told()}, as the plan says")
+    print_room(job)
     train_line(job, forward)
     for probe in job.probes:
         reason, seconds = unmet(probe, target, dataset), rates.of(probe, job)
@@ -44,6 +46,13 @@ def print_plan(fitted: Fitted, asked: Collection[str] = ()) -> None:
     print(f"        {lasts(rates.of_all(job))} in all; a gradient takes {rates.gradient * 1000:.1f} ms an image")
     if fitted.budgeted is not None:
         print_budget(fitted.budgeted)
+
+
+def print_room(job: Job) -> None:
+    """Memory and disk."""
+    found = room(job)
+    beside = "" if found.held is None else f" beside the {found.held / 1e6:.0f} MB of program and model"
+    print(f"memory  about {found.memory / 1e6:.0f} MB at most{beside}; {found.files / 1e6:.0f} MB of files in --work")
 
 
 def print_tuned(tuned: Tuned) -> None:

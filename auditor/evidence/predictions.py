@@ -50,7 +50,10 @@ class Predictions:
     @cached_property
     def predicted(self) -> Array:
         """(N,) int64: the highest score, the lowest class on a tie."""
-        return np.asarray(np.argmax(self.scores, axis=1), dtype=np.int64)
+        found = np.zeros(len(self.scores), dtype=np.int64)
+        for at in spans(*self.scores.shape):  # of a table that may not be written to, argmax makes a copy
+            found[at] = np.argmax(self.scores[at], axis=1)
+        return found
 
     @cached_property
     def second(self) -> Array:
