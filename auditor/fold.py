@@ -154,10 +154,6 @@ Work: TypeAlias = Callable[[Any, Any, Sequence[Item]], Mapping[str, Array]]
 """(target, dataset, items) -> rows: name -> array with one row an item."""
 
 
-MULTIPLICATION = 6e-11
-"""Seconds of one multiplication of a helper net, on one core."""
-
-
 @dataclass(frozen=True)
 class Cost:
     """Work with the model, in images through the whole network: what a plan promises and a section states."""
@@ -169,6 +165,10 @@ class Cost:
     """About how many images one call of the model takes: a small network spends more on the call than on an image."""
     seconds: float = 0.0
     """About how long what is done without the model takes, on one core."""
+    operations: float = 0.0
+    """Small operations on tensors around each call of the model, such as those of an optimiser's or an attack's step."""
+    multiplications: float = 0.0
+    """Of a helper net, forwards and backwards."""
 
 
 @dataclass(frozen=True)

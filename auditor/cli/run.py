@@ -112,7 +112,7 @@ def print_verdict(audit: api.Audit, verdict: Verdict) -> None:
 
 
 def print_time(folder: Path) -> None:
-    """What the stages took beside what was estimated; nothing of a run that was stopped in between."""
+    """What the stages took in this process beside what was estimated: less, where an earlier run had done a part."""
     run = read_json(folder / "run.json")
     took = {name: float(spent["cpu_seconds"]) for name, spent in run["spent"].items()}
     due = {name: float(seconds) for name, seconds in run["estimate"].items()}

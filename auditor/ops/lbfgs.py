@@ -15,6 +15,15 @@ from auditor.types import Array
 
 MEMORY = 20
 """Pairs of steps and gradients that stand for the curvature."""
+FREE, BOUND = 2.5e-6, 8e-6
+"""Seconds an evaluation takes beside the loss, for each number, and for each at a bound: the optimiser walks from bound to
+bound. An evaluation took 6 ms of digits of 28 px, four fifths of whose pixels are black, and 10 ms of photographs of 32 px."""
+
+
+def step_seconds(pictures: Array) -> float:
+    """About how long the optimiser's own part of an evaluation takes for pictures like these (n,H,W,C) uint8, on one core."""
+    at_bound = float(np.mean((pictures == 0) | (pictures == 255))) if len(pictures) else 0.0
+    return float(np.prod(pictures.shape[1:])) * (FREE + BOUND * at_bound)
 
 
 class _SpentError(Exception):

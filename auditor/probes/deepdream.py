@@ -13,7 +13,7 @@ from torch import Tensor
 
 from auditor.bounds import statistic
 from auditor.fold import Cost, Item, State, Study
-from auditor.methods.ascent import Space
+from auditor.methods.ascent import OPERATIONS, Space
 from auditor.methods.deepdream import SCALE, deepdream, sides
 from auditor.methods.inputs import seed_of
 from auditor.methods.unit import as_pixels, unit_images
@@ -85,7 +85,11 @@ class Deepdream(Probe):
         full = (target.input_shape[1], target.input_shape[2])
         areas = sum(high * wide for high, wide in sides(full, self.octaves, SCALE)) / (full[0] * full[1])
         dreams = (min(self.images, len(dataset)) + self.noise) * len(places(target, self.layers))
-        return Cost(forwards=round(dreams * (2.0 + 0.6 * areas)), gradients=round(0.6 * self.iterations * areas * dreams))
+        return Cost(
+            forwards=round(dreams * (2.0 + 0.6 * areas)),
+            gradients=round(0.6 * self.iterations * areas * dreams),
+            operations=OPERATIONS,
+        )
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """How far the classes drift, and the dreams in order of depth."""

@@ -14,7 +14,7 @@ from auditor.bounds import exact, proportion
 from auditor.evidence.pca import pca
 from auditor.evidence.predictions import promised
 from auditor.fold import Cost, Item, State, Study
-from auditor.methods.ascent import Space, Task, Units, ascend, recipe
+from auditor.methods.ascent import OPERATIONS, Space, Task, Units, ascend, recipe
 from auditor.methods.facets import NEAREST, SMALLEST, find_facets
 from auditor.methods.inputs import seed_of
 from auditor.methods.unit import as_pixels, unit_images
@@ -105,7 +105,7 @@ class Facets(Probe):
         counts = np.bincount(np.asarray(dataset.labels)[np.asarray(dataset.labels) >= 0], minlength=1)
         labelled = int((counts >= ENOUGH).sum()) if (np.asarray(dataset.labels) >= 0).all() else self.classes
         pictures = min(self.classes, labelled) * self.most
-        return Cost(forwards=float(pictures), gradients=float(pictures * self.iterations))
+        return Cost(forwards=float(pictures), gradients=float(pictures * self.iterations), operations=OPERATIONS)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """The facets of each class, and their pictures."""

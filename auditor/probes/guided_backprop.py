@@ -89,7 +89,7 @@ class GuidedBackprop(Probe):
         return Study(self.asked(evidence).items, partial(explain, fraction=self.fraction, seed=evidence.seed), chunk=8)
 
     def cost(self, target: Target, dataset: Dataset) -> Cost:
-        return Cost(forwards=1.0, gradients=5.0 * min(self.images, len(dataset)))
+        return Cost(forwards=1.0, gradients=5.0 * min(self.images, len(dataset)), batch=1.0)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Counts, likeness, pictures."""

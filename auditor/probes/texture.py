@@ -17,6 +17,7 @@ from auditor.methods.taken import taken_for
 from auditor.methods.texture import synthesise
 from auditor.methods.unit import as_pixels, as_unit
 from auditor.ops.colour import three
+from auditor.ops.lbfgs import step_seconds
 from auditor.ops.thumbnail import suffix
 from auditor.probe import Needs, Probe, Results
 from auditor.types import Array, Figure, Finding, Json, Measure, Value
@@ -100,7 +101,9 @@ class Texture(Probe):
         order = {call.name: call.order for call in target.trace}
         part = sum((order[layer] + 1) / len(target.trace) for layer in texture_layers(target, self.layers))
         count = len(self.sources) or min(self.images, len(dataset))
-        return Cost(forwards=2.0 * count, gradients=1.25 * part * count * self.evaluations * self.growth**2, batch=1)
+        steps = len(texture_layers(target, self.layers)) * count * self.evaluations
+        own = 1.25 * self.growth**2 * steps * step_seconds(dataset.pixels(range(min(8, len(dataset)))))
+        return Cost(2.0 * count, 1.25 * part * count * self.evaluations * self.growth**2, 1.0, own)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Means over the images, and the pictures in order of depth."""

@@ -11,14 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from auditor.fold import MULTIPLICATION
 from auditor.methods.ascent import Recipe, Space, Task, ascend
 from auditor.methods.ascent.parameters import Pixels
 from auditor.methods.ascent.rules import LEVELS, Constant, MeanStep
 from auditor.methods.generator import Code, Range, UpConv, Wanted, code_recipe, inverse_lesson, measured_range, output_size
 from auditor.methods.generator.inverse import Inverse, matched_layers, seen
 from auditor.methods.generator.network import multiplications, pyramid
-from auditor.methods.generator.work import training_work, width_of
+from auditor.methods.generator.work import BESIDE, training_work, width_of
 from auditor.ops.resize import resized
 from auditor.target import load_target
 from tests.small import PREPROCESS, net
@@ -164,7 +163,7 @@ def test_multiplications_are_those_of_the_net() -> None:
     assert width_of(target) == 6
     cost = training_work(target, 6, Wanted(steps=10, batch=4, width=4))
     assert cost.gradients == cost.forwards == 40
-    assert cost.seconds == pytest.approx(3 * 40 * multiplications(6, 3, (16, 16), 4) * MULTIPLICATION)
+    assert cost.multiplications == pytest.approx(BESIDE * 3 * 40 * multiplications(6, 3, (16, 16), 4))
     assert training_work(target, 6, Wanted(steps=10, batch=4, matching=0.0)).gradients == 0, "the target is not asked"
 
 

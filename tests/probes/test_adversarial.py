@@ -70,7 +70,7 @@ def world(kind: type[nn.Module] = Linear, *, wrong: int = 3) -> tuple[Any, Any]:
     data.labels[:wrong] = 1 - data.labels[:wrong]
     confidence = scores.softmax(1).amax(1).numpy()
     seen = SimpleNamespace(scores=scores.numpy(), labels=data.labels, predicted=predicted, confidence=confidence)
-    target = SimpleNamespace(module=model, device=torch.device("cpu"), preprocess=PREPROCESS, input_shape=(1, 4, 6))
+    target = SimpleNamespace(module=model, device=torch.device("cpu"), preprocess=PREPROCESS, input_shape=(1, 4, 6), outputs=2)
     return target, Facts(dataset=data, seed=3, names=("no", "yes"), predictions=seen)
 
 
@@ -240,3 +240,27 @@ def test_a_random_forward_voids_the_figure() -> None:
     target.random = True
     value = concluded(Adversarial(images=8, fooling_images=0), target, facts).values["robust_accuracy"]
     assert any(flag.startswith("void:") and "random" in flag for flag in value.flags)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "length"), [(1e-4, 1e-3), (0.02, 0.1), (0.4, 3.0)], ids=["all stand", "some fall", "all fall"]
+)
+def test_the_plan_counts_what_the_attacks_will_take(epsilon: float, length: float) -> None:
+    target, facts = world(wrong=0)
+    probe = Adversarial(
+        images=COUNT, epsilon=epsilon, epsilons=(epsilon / 2, epsilon), epsilon_l2=length, fooling_images=0, noise_images=0,
+        tested=0, queries=60,
+    )  # fmt: skip
+    cost = probe.cost(target, facts.dataset)
+    counted = {True: 0, False: 0}
+
+    def count(_module: Any, given: Any) -> None:
+        counted[torch.is_grad_enabled() and given[0].requires_grad] += len(given[0])
+
+    handle = target.module.register_forward_pre_hook(count)
+    concluded(probe, target, facts)
+    handle.remove()
+    most = COUNT * (1 + 2 * probe.steps + 20 * (1 + 2 * 2))
+    assert abs(cost.gradients - counted[True]) < 0.15 * most
+    assert abs(cost.forwards - counted[False]) < 0.15 * COUNT * 2 * 60
+    assert (cost.gradients < 0.2 * most) == (epsilon > 0.1), "what falls at once is not counted as standing"

@@ -25,6 +25,8 @@ from auditor.ops.batching import images_at_once
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 """(normalised images (n,C,H,W), units (n,) int64) -> (n,) what is raised, each of its own image alone."""
+OPERATIONS = 60
+"""Small operations on tensors around each call of the model, about: a plan's word."""
 
 
 @dataclass(frozen=True, eq=False)

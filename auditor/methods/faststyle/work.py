@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditor.fold import MULTIPLICATION, Cost
+from auditor.fold import Cost
 from auditor.methods.faststyle.lesson import Setting, Wanted
 from auditor.methods.faststyle.network import multiplications
 
@@ -18,13 +18,13 @@ THRICE = 3
 def training_work(target: Target, setting: Setting, wanted: Wanted) -> Cost:
     """About: the target's part of each step, and the net's own by multiplications."""
     images, seen = wanted.whole * wanted.batch, wanted.whole * wanted.batch * part_of(target, setting)
-    own = THRICE * images * net_seconds(target, setting.size, wanted)
-    return Cost(forwards=seen, gradients=seen, batch=wanted.batch, seconds=own)
+    own = THRICE * images * net_work(target, setting.size, wanted)
+    return Cost(forwards=seen, gradients=seen, batch=wanted.batch, multiplications=own)
 
 
-def net_seconds(target: Target, size: tuple[int, int], wanted: Wanted) -> float:
-    """One picture of `size` through the net, on one core."""
-    return multiplications(target.input_shape[0], size, wanted.width, wanted.blocks) * MULTIPLICATION
+def net_work(target: Target, size: tuple[int, int], wanted: Wanted) -> float:
+    """Multiplications of one picture of `size` through the net."""
+    return multiplications(target.input_shape[0], size, wanted.width, wanted.blocks)
 
 
 def part_of(target: Target, setting: Setting) -> float:

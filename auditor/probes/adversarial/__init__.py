@@ -13,9 +13,11 @@ import numpy as np
 from auditor.fold import Cost, Item, Study
 from auditor.methods.attacks.fooling import drawn
 from auditor.methods.attacks.worst import Budget
+from auditor.ops.batching import images_at_once
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.adversarial.attacks import CHUNK, FOOL, GROUP, NOISE, ROBUST, TESTED, Plan, work
 from auditor.probes.adversarial.pictures import fooled_images
+from auditor.probes.adversarial.standing import standing
 from auditor.probes.adversarial.told import robustness
 from auditor.types import Finding, Json, Measure
 
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from auditor.dataset import Dataset
     from auditor.evidence import Evidence, Predictions
     from auditor.target import Target
+
+FEW = 2
+"""Gradients until an image falls that does."""
+OPERATIONS = 100
+"""Of an attack's step, on tensors."""
 
 
 @dataclass(frozen=True)
@@ -148,18 +155,33 @@ class Adversarial(Probe):
         return wanted if wanted != now else drawn(evidence.dataset.samples[position].key, now, classes, seed=evidence.seed)
 
     def cost(self, target: Target, dataset: Dataset) -> Cost:
-        """About: images leave the batch as they fall, so half of PGD's steps are counted; half of the images are taken to meet
-        the stronger attacks in L-inf, a quarter in L2. A robust model costs up to twice as much.
+        """About: an image leaves the batch as it falls, after FEW steps where it falls at all, so that what is to be done depends
+        on how many stand: a few are attacked to tell (`standing`).
         """
-        fooled = min(self.fooling_images, len(dataset)) + self.noise_images
-        swept = min(self.images, int((np.asarray(dataset.labels) >= 0).sum()))
-        tried = len(self.curve()) - 1
-        gradients = swept * (1 + tried * self.steps / 2) + fooled * self.max_iterations / 4
-        forwards, tested = 2.0 * tried * swept, min(self.tested, swept)
+        plan, labelled = self.plan(target, 0), int((np.asarray(dataset.labels) >= 0).sum())
+        swept, fooled = min(self.images, labelled), min(self.fooling_images, len(dataset)) + self.noise_images
+        tested, curve = min(self.tested, swept), self.curve()
+        stand = standing(target, dataset, plan, most=swept // 4, strong=self.strong)
+        at = stand.linf[curve.index(float(self.epsilon))]
+        before = (1.0, *stand.linf)
+        steps = sum(self.steps * s + FEW * (b - s) for s, b, e in zip(stand.linf, before, curve, strict=False) if e > 0)
+        gradients, forwards = 1 + steps, 3.0 * (len(curve) - 1)
         if self.strong:
-            gradients += 0.75 * swept * self.search_steps * (1 + self.targets)
-            forwards += 0.75 * swept * self.queries
-        return Cost(forwards=forwards + 16 * tested, gradients=gradients + tested * (8 + self.distance_steps))
+            late = at + stand.l2
+            gradients += (
+                self.search_steps * stand.l2
+                + FEW * (1 - stand.l2)
+                + late * self.search_steps * (1 + min(self.targets, target.outputs - 1))
+            )
+            forwards += late * self.queries
+        beside = fooled * self.max_iterations / 4
+        size = images_at_once(target.input_shape, target.device, gradient=True)
+        return Cost(
+            forwards=round(swept * forwards + 16 * tested, 1),
+            gradients=round(swept * gradients + beside + tested * (8 + self.distance_steps), 1),
+            batch=min(size, GROUP * CHUNK),
+            operations=OPERATIONS,
+        )
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Arithmetic on the rows of the study."""

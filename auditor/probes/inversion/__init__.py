@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from auditor.bounds import exact, proportion
 from auditor.fold import Cost, Study
+from auditor.methods.ascent import OPERATIONS
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.inversion import told
 from auditor.probes.inversion.leaks import leaks
@@ -94,7 +95,12 @@ class Inversion(Probe):
     def cost(self, target: Target, dataset: Dataset) -> Cost:
         """About: the forward ends at the layer, which lies at 60 % of the depth in the mean; then a look at what came of it."""
         made = len(self.objectives) * min(self.images, len(dataset)) * len(places(target, self.layers))
-        return Cost(forwards=2.0 * made, gradients=0.6 * self.iterations * made, batch=min(self.images, len(dataset)))
+        return Cost(
+            forwards=2.0 * made,
+            gradients=0.6 * self.iterations * made,
+            batch=max(1.0, 0.6 * min(self.images, len(dataset))),
+            operations=OPERATIONS,
+        )
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Means over the images, shares, and the pictures in order of depth."""

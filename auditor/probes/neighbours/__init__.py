@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from auditor.bounds import statistic
+from auditor.fold import Cost
+from auditor.methods.generator import width_of
 from auditor.methods.votes import agreement, ceiling, has_company, occurrences
 from auditor.probe import Probe, Results
 from auditor.probes.neighbours.leaks import leaks
@@ -17,12 +20,16 @@ from auditor.probes.neighbours.twice import duplicates
 from auditor.types import Finding, Json, Measure
 
 if TYPE_CHECKING:
+    from auditor.dataset import Dataset
     from auditor.evidence import Evidence
     from auditor.target import Target
 
 AGREEMENT = "neighbours.label_agreement"
 HUB = 5.0
 """An image that is a neighbour so many times as often as the average one is a hub."""
+
+PAIR, PAIRED, IMAGE, NUMBER = 1.2e-8, 3e-11, 1e-4, 8e-9
+"""Seconds on one core: a pair of images, and each of their features; an image, and each of its numbers."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,11 @@ class Neighbours(Probe):
             raise ValueError("expected queries from 0 to 32, neighbours from 1 to 16 and agreeing from 1 to 50")
         if not (self.share >= 0 and self.pixels >= 0):
             raise ValueError(f"expected share >= 0 and pixels >= 0, got {self.share} and {self.pixels}")
+
+    def cost(self, target: Target, dataset: Dataset) -> Cost:
+        """About, without the model: the graph of the features, and the thumbnails."""
+        count, numbers = len(dataset), math.prod(target.input_shape)
+        return Cost(seconds=count**2 * (PAIR + PAIRED * width_of(target)) + count * (IMAGE + numbers * NUMBER))
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Arithmetic on the graph of the features and on the pixels."""

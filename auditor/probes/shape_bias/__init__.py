@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from auditor.fold import Cost, Study
 from auditor.methods.shape_bias import Cues, digest, named_map, read_cues, read_map
 from auditor.methods.style import style_layers
+from auditor.ops.lbfgs import step_seconds
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.shape_bias.conflicts import conflicts_of, made
 from auditor.probes.shape_bias.look import work
@@ -120,8 +121,9 @@ class ShapeBias(Probe):
         if not self.conflicts or not paintable(target):
             return Cost()
         order = {call.name: call.order for call in target.trace}
+        own = self.conflicts * self.evaluations * step_seconds(dataset.pixels(range(min(8, len(dataset)))))
         part = (order[style_layers(target)[0][-1]] + 1) / len(target.trace)
-        return Cost(forwards=float(self.conflicts), gradients=self.conflicts * self.evaluations * part, batch=1.0)
+        return Cost(forwards=float(self.conflicts), gradients=self.conflicts * self.evaluations * part, batch=1.0, seconds=own)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
         """Decisions counted."""

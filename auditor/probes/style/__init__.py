@@ -12,8 +12,9 @@ import numpy as np
 from auditor.errors import DataError
 from auditor.fold import Cost, Study
 from auditor.lesson import Lesson
-from auditor.methods.faststyle import NAME, Setting, Wanted, net_seconds, part_of, setting_of, style_lesson, training_work
+from auditor.methods.faststyle import NAME, Setting, Wanted, net_work, part_of, setting_of, style_lesson, training_work
 from auditor.methods.style import Weights
+from auditor.ops.lbfgs import step_seconds
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.style.given import Given, digest, from_data, from_files
 from auditor.probes.style.made import BLENDED, PAIR, STEPS, STYLISED, VARIANTS, Task, work
@@ -167,12 +168,13 @@ class Style(Probe):
         asked = 0
         if target.task == "classification":
             asked = min(self.stylised, int((np.asarray(dataset.labels) >= 0).sum()))
-        own = net_seconds(target, (target.input_shape[1], target.input_shape[2]), self.wanted)
+        own = net_work(target, (target.input_shape[1], target.input_shape[2]), self.wanted)
         return Cost(
             forwards=lesson.forwards + asked * count,
             gradients=lesson.gradients + pictures * self.evaluations * part,
             batch=1.0,
-            seconds=lesson.seconds + asked * count * own,
+            seconds=pictures * self.evaluations * step_seconds(dataset.pixels(range(min(8, len(dataset))))),
+            multiplications=lesson.multiplications + asked * count * own,
         )
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:

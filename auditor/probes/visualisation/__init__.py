@@ -12,7 +12,7 @@ import numpy as np
 from auditor.bounds import proportion
 from auditor.evidence.chosen import first_classes
 from auditor.fold import Cost, Fold, Item, State, Study
-from auditor.methods.ascent import PLAIN, RECIPES, TRIED, published
+from auditor.methods.ascent import OPERATIONS, PLAIN, RECIPES, TRIED, published
 from auditor.ops.batching import images_at_once
 from auditor.probe import Needs, Probe, Results
 from auditor.probes.visualisation import told
@@ -126,7 +126,9 @@ class Visualisation(Probe):
         pictures = most * len(self.recipes) + units
         copies = len(wanted) + (target.task == "classification")
         return Cost(
-            forwards=2.0 * pictures + TRIED * copies, gradients=classes + 0.6 * units * sum(steps[name] for name in UNIT_RECIPES)
+            forwards=2.0 * pictures + TRIED * copies,
+            gradients=classes + 0.6 * units * sum(steps[name] for name in UNIT_RECIPES),
+            operations=OPERATIONS,
         )
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:
