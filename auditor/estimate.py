@@ -54,7 +54,7 @@ class Rates:
     def by_stage(self, job: Job) -> dict[str, float]:
         """Seconds of the pass and of each probe, by name: for run.json, beside what they took."""
         found = {"pass": self.of_passes(job), **{probe.id(): self.of(probe, job) for probe in job.probes}}
-        return {name: round(seconds, 3) for name, seconds in found.items()}
+        return {name: round(seconds, 6) for name, seconds in found.items()}
 
     def of_all(self, job: Job) -> float:
         """Seconds in all, but for reading and writing files."""
