@@ -1,9 +1,9 @@
 """Occlusion beside captum's, in one run: python -m benchmarks.occlusion --out DIR
 
-Window 16, stride 8, the fill 0, one class, one image of noise, random weights. captum's `Occlusion` runs at its default (one
-window a forward) and at the fastest of several `perturbations_per_eval`, chosen at stride 16. Ours runs as it is and, beside it,
-with whole images in batches. All maps must be equal to TOLERANCE of the largest effect: captum's value of a pixel is the mean
-drop of the score over the windows that cover it, the same in every channel, and so is ours.
+Window 16, stride 8, the fill 0, one class, one image of noise in blocks, random weights. captum's `Occlusion` runs at its
+default (one window a forward) and at the fastest of several `perturbations_per_eval`, chosen at stride 16. Ours runs as it is
+and, beside it, with whole images in batches. All maps must be equal to TOLERANCE of the largest effect, else no target is met:
+captum's value of a pixel is the mean drop of the score over the windows that cover it, the same in every channel, and so is ours.
 
 "Never slower than plain batching" is measured on four networks, two of them the size of CIFAR-10, where less is saved or nothing.
 The note gives how many times less was multiplied than whole images would take (MAC), setting copies aside.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from unittest import mock
 
@@ -51,9 +51,11 @@ class Case:
     stride: int = 8
 
     def ready(self, seed: int) -> tuple[nn.Module, Tensor]:
-        """The network, and an image (1,3,side,side)."""
+        """The network, and an image (1,3,side,side) of noise in blocks as large as a window."""
         torch.manual_seed(seed)
-        return self.make().eval().requires_grad_(False), torch.randn(1, 3, self.side, self.side)
+        blocks = torch.randn(1, 3, self.side // self.window, self.side // self.window)
+        image = blocks.repeat_interleave(self.window, 2).repeat_interleave(self.window, 3)
+        return self.make().eval().requires_grad_(False), image
 
 
 def nets(small: bool) -> tuple[list[Case], list[Case]]:
@@ -145,8 +147,6 @@ def rows_of(case: Case, rounds: int, evals: tuple[int, ...]) -> list[Row]:
     """Against captum's best and default, where it runs, and against plain batching."""
     turns, difference, times, best = timed(case, rounds, evals)
     note = f"maps differ by {difference:.1e} of the largest effect, MAC {times:.2f}"
-    if difference > TOLERANCE:
-        raise AssertionError(f"{case.name}: {note}, expected at most {TOLERANCE:g}")
     what = f"{case.name}, {case.side} px, window {case.window}, stride {case.stride}"
     put = partial(row, STAGE, what, turns)
     found = []
@@ -160,7 +160,9 @@ def rows_of(case: Case, rounds: int, evals: tuple[int, ...]) -> list[Row]:
             )
         ]
         found.append(put(f"{CAPTUM}, 1 an evaluation (its default)", theirs="captum 1"))
-    return [*found, put("ours, whole images in batches", theirs="plain", at_least=1.0, note=note)]
+    found.append(put("ours, whole images in batches", theirs="plain", at_least=1.0, note=note))
+    # a map that is another one is no faster way to the same
+    return found if difference <= TOLERANCE else [replace(one, met=False, note=f"NOT the same: {one.note}") for one in found]
 
 
 def main() -> None:
