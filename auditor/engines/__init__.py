@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from auditor.dataset import Dataset
 from auditor.errors import ConfigError
+from auditor.ops.heap import hold_memory
 from auditor.target import Target
 from auditor.types import Json
 
@@ -53,6 +54,7 @@ class Engine(Protocol):
 
 def attempt(work: Work[Result], target: Target, dataset: Dataset, span: range) -> Result:
     """One unit of work; what it raises keeps its traceback from here on, which is the same in every process."""
+    hold_memory()
     try:
         return work(target, dataset, span)
     except Exception as error:

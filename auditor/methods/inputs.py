@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import UsageError
+from auditor.ops.heap import hold_memory
 
 Classes = int | Tensor
 """A class for all images, or (N,) one an image."""
@@ -94,6 +95,7 @@ def repeated(classes: Tensor, count: int) -> Tensor:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """The model in eval mode; every module's own mode is given back, also after an exception."""
+    hold_memory()
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
