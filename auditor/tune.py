@@ -37,7 +37,7 @@ BATCHES = 3
 COMPARED = 96
 """Images, spread over the data, on which predictions must agree."""
 SLOWER = 1.25
-"""Once a batch takes so many times as long an image as the best one, no larger one is tried."""
+"""Once two sizes running take so many times as long an image as the best one, no larger one is tried."""
 GAIN = 0.95
 """What differs from the model by rounding must take at most this share of its time, and bfloat16 of the best in float32."""
 MOST_BYTES = 4 << 30
@@ -50,7 +50,7 @@ class Trial:
 
     forward: Forward
     seconds: float | None = None
-    """An image, by the clock of the wall."""
+    """An image."""
     refused: str = ""
     """Why it is no candidate."""
 
@@ -157,7 +157,7 @@ def disagreement(expected: Mapping[str, Array], found: Mapping[str, Array], prec
 def timed(job: Job, way: Forward, folds: Mapping[str, Fold]) -> list[Trial]:
     """Batches of rising size, until they are clearly slower."""
     found: list[Trial] = []
-    best = float("inf")
+    best, slow = float("inf"), 0
     size = 4 * sum(prod(call.shape[1:]) for call in job.target.trace if call.shape)
     batch = 1
     while batch <= min(MOST, len(job.dataset)) and (batch == 1 or batch * size <= MOST_BYTES):
@@ -168,24 +168,30 @@ def timed(job: Job, way: Forward, folds: Mapping[str, Fold]) -> list[Trial]:
             break
         found.append(Trial(replace(way, batch=batch), seconds))
         best = min(best, seconds)
-        if seconds > SLOWER * best:
+        slow = slow + 1 if seconds > SLOWER * best else 0
+        if slow == 2:
             break
         batch *= 2
     return found
 
 
 def clocked(job: Job, folds: Mapping[str, Fold], batch: int) -> float:
-    """Seconds an image of the pass: the quickest of BATCHES batches, or of as many as the data have."""
+    """Seconds an image of the pass: the quickest of BATCHES batches, or of as many as the data have.
+
+    Of the processor, where one thread of it does all: other programs on the machine then count for less.
+    """
+    alone = job.target.device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
     starts = range(0, max(1, len(job.dataset) - batch + 1), batch)[:BATCHES]
     seconds = []
     for number, begin in enumerate([starts[0], *starts]):  # the first one is not counted
         fresh = {name: copy.deepcopy(fold) for name, fold in folds.items()}
-        before = time.perf_counter()
+        before = clock()
         look_at(job.target, job.dataset, range(begin, begin + batch), fresh, batch)
         if job.target.device.type == "cuda":
             torch.cuda.synchronize()
         if number:
-            seconds.append((time.perf_counter() - before) / batch)
+            seconds.append((clock() - before) / batch)
     return min(seconds)
 
 
