@@ -135,13 +135,14 @@ class Fitted:
     """A job whose plan is fixed, and how it came to be."""
 
     job: Job
-    rates: Rates
+    rates: Rates | None = None
+    """None where nobody asked: then the model is called for the audit alone."""
     tuned: Tuned | None = None
     budgeted: Budgeted | None = None
 
     def told(self) -> dict[str, Any]:
         """For run.json: about how long each stage was to take, and what was tried."""
-        found: dict[str, Any] = {"estimate": self.rates.by_stage(self.job)}
+        found: dict[str, Any] = {} if self.rates is None else {"estimate": self.rates.by_stage(self.job)}
         return found if self.tuned is None else {**found, "tuned": self.tuned.facts()}
 
     def done(self) -> None:
@@ -151,12 +152,12 @@ class Fitted:
                 part.done()
 
 
-def fitted(job: Job, wish: Wish, budget: str | float | None, settings: Settings, work: Path) -> Fitted:
-    """The job tuned, then within its budget, where these are asked for."""
+def fitted(job: Job, wish: Wish, budget: str | float | None, settings: Settings, work: Path, *, estimate: bool = False) -> Fitted:
+    """The job tuned, then within its budget, where these are asked for; `estimate`: with what its stages will take."""
     chosen = tuned(job, wish.precisions(), work) if wish.tune else None
     job = job if chosen is None else chosen.job
     if budget is None:
-        return Fitted(job, measured(job), chosen)
+        return Fitted(job, measured(job) if estimate else None, chosen)
     cut = within(budget, job, settings, work)
     return Fitted(cut.job, cut.rates, chosen, cut)
 

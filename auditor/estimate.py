@@ -16,6 +16,8 @@ from auditor.probe import Probe
 
 LEAST, FEWEST, MOST = 0.05, 3, 15
 """A call is timed until LEAST seconds are spent, FEWEST times at least and MOST times at most; the median counts."""
+PATIENCE = 1.0
+"""Seconds by the clock after which no call is timed again."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,10 @@ def clocked(job: Job, work: Callable[[], object]) -> float:
     alone = job.target.device.type == "cpu" and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter
     seconds: list[float] = []
+    start = time.perf_counter()
     while len(seconds) < FEWEST or (sum(seconds) < LEAST and len(seconds) < MOST):
+        if seconds and time.perf_counter() - start > PATIENCE:
+            break
         begin = clock()
         work()
         if job.target.device.type == "cuda":

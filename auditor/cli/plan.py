@@ -15,6 +15,7 @@ from auditor.tune import Tuned
 def print_plan(fitted: Fitted, asked: Collection[str] = ()) -> None:
     """What will be done, and about what it costs, before it is done. `asked`: probes that rules name."""
     job, rates = fitted.job, fitted.rates
+    assert rates is not None
     target, dataset = job.target, job.dataset
     side = "x".join(map(str, target.input_shape))
     print(f"model   {target.source}: {target.task}, {target.outputs} outputs, input {side}, on {target.device}")

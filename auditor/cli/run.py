@@ -54,7 +54,7 @@ def prepare(request: Request, settings: Settings, bars: Bars, threads: int | Non
 
 def fitted(request: Request, settings: Settings, job: Job) -> api.Fitted:
     """The job tuned and within its budget, where these are asked for."""
-    return api.fitted(job, wished(request), request.budget, settings, api.work_folder(request.work))
+    return api.fitted(job, wished(request), request.budget, settings, api.work_folder(request.work), estimate=True)
 
 
 def plan_request(request: Request) -> int:
