@@ -19,7 +19,7 @@ from auditor.evidence.pca import pca
 from auditor.evidence.predictions import Outputs, Predictions
 from auditor.methods.calibration import crossed, softened
 from auditor.methods.votes import agreement
-from auditor.ops import neighbours, room, spans
+from auditor.ops import neighbours, points, room, spans
 from auditor.plan import Plan
 from auditor.types import Array
 from tests.small import PREPROCESS
@@ -32,8 +32,9 @@ ROW = 4 * WIDTH
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces that are small beside these tables, as they are beside those of real data."""
-    monkeypatch.setattr(neighbours, "BLOCK", 32)
-    monkeypatch.setattr(neighbours, "WIDE", 64)
+    monkeypatch.setattr(points, "BLOCK", 32)
+    monkeypatch.setattr(points, "HELD", 0)
+    monkeypatch.setattr(neighbours, "WAITING", 4096)
     monkeypatch.setattr(spans, "NUMBERS", 32 * WIDTH)
     monkeypatch.setattr(room, "SMALL", 1024)
 

@@ -10,14 +10,17 @@ from auditor.types import Array
 
 CROWDED, TURNS = 0.2, 16
 """Share of a block's pairs from which all are sorted, not only those that may count; blocks after which what waits is sorted."""
+WAITING = 1 << 21
+"""Distances that wait to be sorted, of all points together."""
 
 
 class Found:
     """The k nearest so far of B points, of points that come in rising order; what may count waits until there is much of it."""
 
-    def __init__(self, indices: Array, distances: Array) -> None:
-        """Both (B,k), to be written to."""
+    def __init__(self, indices: Array, distances: Array, most: int) -> None:
+        """Both (B,k), to be written to; no more than about `most` distances wait."""
         self.k, self.turns, self.held = indices.shape[1], 0, 0
+        self.most = min(most, indices.size)
         self.indices, self.distances = indices, distances
         self.distances[:] = np.inf
         """As `indices`, which rise; infinite where fewer than k are known."""
@@ -38,7 +41,7 @@ class Found:
         rows, columns = (low, high) if across else (high, low)
         self.waiting.append((rows, columns + first, rooted(squares.ravel()[hits])))
         self.held, self.turns = self.held + len(hits), self.turns + 1
-        if self.held > len(self.limit) * self.k or self.turns == TURNS:
+        if self.held > self.most or self.turns == TURNS:
             self.sort()
 
     def sort(self) -> None:
@@ -77,8 +80,8 @@ def knn(features: Array, k: int, *, room: Room = in_memory) -> tuple[Array, Arra
     """The k nearest others of each row of `features` (N,D) by Euclidean distance: indices (N,k) int64, distances (N,k) float32.
 
     k is lowered to N-1. Distances are those of float64 rounded to float32; where two are then equal the lower index comes first.
-    Equal rows are at 0 exactly. Memory: BLOCK x BLOCK numbers, HELD of tables, and beside the result what waits to be sorted into
-    it, which is about as much. Raises ValueError for a NaN or infinity. `room`: what the result is written to.
+    Equal rows are at 0 exactly. Memory: BLOCK x BLOCK numbers, HELD of tables, WAITING that are to be sorted into the result.
+    Raises ValueError for a NaN or infinity. `room`: what the result is written to.
     """
     points = Points.of(features)
     count = len(points)
@@ -87,7 +90,8 @@ def knn(features: Array, k: int, *, room: Room = in_memory) -> tuple[Array, Arra
     if k == 0:
         return indices, distances
     spread = blocks(count)
-    found = [Found(indices[rows[0] : rows[-1] + 1], distances[rows[0] : rows[-1] + 1]) for rows in spread]
+    most = WAITING // len(spread)
+    found = [Found(indices[rows[0] : rows[-1] + 1], distances[rows[0] : rows[-1] + 1], most) for rows in spread]
     held = np.empty(len(spread[0]) ** 2)
     for number, rows in enumerate(spread):
         own = points.table(rows[0], rows[-1] + 1)
@@ -118,7 +122,7 @@ def across(features: Array, others: Array, k: int, *, room: Room = in_memory) ->
     indices, distances = room((count, k), np.int64), room((count, k), np.float32)
     for rows in blocks(count) if k else ():
         own = points.rows(rows)
-        left, found = turned(own), Found(indices[rows[0] : rows[-1] + 1], distances[rows[0] : rows[-1] + 1])
+        left, found = turned(own), Found(indices[rows[0] : rows[-1] + 1], distances[rows[0] : rows[-1] + 1], WAITING)
         for columns in blocks(len(beside)):
             theirs = beside.table(columns[0], columns[-1] + 1)
             squares = left @ theirs.T

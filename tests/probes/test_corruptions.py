@@ -131,8 +131,9 @@ def test_a_row_depends_on_its_item_alone(audit: Any) -> None:
     data: Any = SimpleNamespace(
         labels=np.arange(24) % 2, pixels=lambda p: pixels[p], samples=[SimpleNamespace(key=f"{i:064x}:0") for i in range(24)]
     )
+    module = Bright()
     target: Any = SimpleNamespace(
-        device=torch.device("cpu"), input_shape=(3, 16, 16), module=Bright(),
+        device=torch.device("cpu"), input_shape=(3, 16, 16), at_once=9, scores=lambda x: module(x).detach(),
         preprocess=SimpleNamespace(normalise=lambda x: (x - MEAN) / STD),
     )  # fmt: skip
     options: Any = {"kinds": tuple(KINDS), "severities": (1, 5), "seed": 3}

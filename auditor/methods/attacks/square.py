@@ -24,6 +24,20 @@ def share(query: int, queries: int) -> float:
     return float(FIRST_SHARE / 2.0 ** sum(at > bound for bound in HALVED))
 
 
+def side_at(query: int, queries: int, rows: int, columns: int) -> int:
+    """Pixels of the side of a query's square."""
+    wanted = round(math.sqrt(share(query, queries) * rows * columns))
+    return int(min(rows, columns, max(1, wanted)))
+
+
+def expected_queries(shape: Sequence[int], queries: int = QUERIES) -> float:
+    """About how many of `queries` ask for an image of `shape` (C,H,W) in L-inf where none makes it fall: not those whose square
+    is there already, as of one pixel once in 2^C times.
+    """
+    single = sum(side_at(query, queries, shape[1], shape[2]) == 1 for query in range(1, queries))
+    return queries - single / 2.0 ** shape[0]
+
+
 def square(
     model: Images,
     images: Tensor,
@@ -102,8 +116,7 @@ class Search:
 
     def side(self, query: int) -> int:
         """Pixels of the square's side."""
-        wanted = round(math.sqrt(share(query, self.queries) * self.rows * self.columns))
-        return int(min(self.rows, self.columns, max(1, wanted)))
+        return side_at(query, self.queries, self.rows, self.columns)
 
     def corner(self, query: int, side: int, which: int = 0) -> tuple[Tensor, Tensor]:
         """(m,) top row and (m,) left column of the square."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from auditor.fold import Cost, Item, Study
 from auditor.methods.attacks.fooling import drawn
+from auditor.methods.attacks.square import expected_queries
 from auditor.methods.attacks.worst import Budget
 from auditor.ops.batching import images_at_once
 from auditor.probe import Needs, Probe, Results
@@ -173,7 +174,7 @@ class Adversarial(Probe):
                 + FEW * (1 - stand.l2)
                 + late * self.search_steps * (1 + min(self.targets, target.outputs - 1))
             )
-            forwards += late * self.queries
+            forwards += at * expected_queries(target.input_shape, self.queries) + stand.l2 * self.queries
         beside = fooled * self.max_iterations / 4
         size = images_at_once(target.input_shape, target.device, gradient=True)
         return Cost(
