@@ -42,7 +42,7 @@ __all__ = ["Attack", "Audit", "attack", "attribute", "open_audit", "run", "visua
 OPTIONS = (
     "weights", "model_args", "task", "classes_file", "label_map", "depth16", "device", "seed", "batch", "work",
     "second_model", "generator", "workers",
-    "keep_features", "tune", "precision",
+    "keep_features", "tune", "precision", "estimate",
 )  # fmt: skip
 
 
@@ -92,7 +92,8 @@ def run(
     Options: weights, model_args, task, classes_file, label_map, depth16, device, seed, batch, work, second_model (what
     `--second-model` takes, or an nn.Module), generator (what `--generator` takes, or an nn.Module), workers (of Ray),
     keep_features (write those of every image to features.parquet), tune (True: batch, layout and folding by the clock, as
-    `auditor.tune` states), precision ("bfloat16": what tuning may go down to).
+    `auditor.tune` states), precision ("bfloat16": what tuning may go down to), estimate (True: time the model first, and hold in
+    run.json what each stage was to take).
 
     The model is left as it was found. Raises an AuditError of `auditor.errors`: nothing half-written stays in `out`.
     """
@@ -123,7 +124,8 @@ def run(
                 "engine": place,
                 "keep_features": bool(options.get("keep_features")),
             }
-            fixed = fitted(job, wish, granted, settings, work_folder(options.get("work")))
+            asked = bool(options.get("estimate"))
+            fixed = fitted(job, wish, granted, settings, work_folder(options.get("work")), estimate=asked)
             return run_job(fixed, out, settings, options.get("work"), **how)
         finally:
             if not isinstance(model, Target):
