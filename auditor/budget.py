@@ -3,7 +3,8 @@
 1. Before the pass: while the estimate is above the budget, the dearest probe that no rule asks for goes one step down, from its
    parameters half-way to those of the profile quick, then to those of quick.
 2. Then, still before the pass: the dearest of them is left out, and so on.
-3. In the run, probes that rules ask for come first. When the time is used up, what no rule asks for is stopped, its finished
+3. Where that made more room than was needed, the others go up again as far as they fit, the cheapest first.
+4. In the run, probes that rules ask for come first. When the time is used up, what no rule asks for is stopped, its finished
    part kept for a rerun.
 
 What rules ask for is never cut: a verdict on other samples would be another verdict. What audit.toml sets is never made smaller.
@@ -93,6 +94,7 @@ def within(budget: str | float, job: Job, settings: Settings, work: Path) -> Bud
 def cut(job: Job, budget: float, rates: Rates, kept: Collection[str], quick: Mapping[str, Probe]) -> Job:
     """The job within `budget` seconds by estimate, or with all cuts made where even they do not suffice."""
     free = {probe.id(): ladder(probe, quick.get(probe.id())) for probe in job.probes if probe.id() not in kept}
+    whole = {probe.id(): probe for probe in job.probes}
     cuts: dict[str, str] = {}
     left_out = dict(job.plan.left_out)
     for last in (False, True):
@@ -109,6 +111,14 @@ def cut(job: Job, budget: float, rates: Rates, kept: Collection[str], quick: Map
                 small = free[dearest].pop(0)
                 cuts[dearest] = told(job.plan.probes[dearest], small.parameters())
                 job = replace(job, probes=[small if p.id() == dearest else p for p in job.probes])
+    for name in sorted(cuts, key=lambda name: rates.of(whole[name], job)):  # what was left out may have made room again
+        for larger in (whole[name], *ladder(whole[name], quick.get(name))):
+            restored = replace(job, probes=[larger if p.id() == name else p for p in job.probes])
+            if rates.of_all(restored) <= budget:
+                job = restored
+                cuts[name] = told(whole[name].parameters(), larger.parameters())
+                break
+    cuts = {name: words for name, words in cuts.items() if words}
     given = {p.id(): p.parameters() for p in job.probes}
     return replace(job, plan=replace(job.plan, probes=given, left_out=left_out, cuts=cuts))
 

@@ -93,6 +93,17 @@ def test_when_all_are_as_small_as_quick_the_dearest_is_left_out() -> None:
     assert made.plan.probes["a"]["images"] == 8
 
 
+def test_what_was_left_out_makes_room_for_the_others_again() -> None:
+    images, made = after(57)
+    assert images == {"a": 20, "b": 8}, "10 + 20 + 16: half-way up fits, all the way would not"
+    assert made.plan.cuts == {"a": "images 20 instead of 32", "b": "images 8 instead of 32"}
+    probes = [Sized(32, "a"), Sized(32, "b", 2.0), Sized(32, "c", 30.0)]
+    made = cut(job(*probes), 120, SECOND, (), {p.name: dataclasses.replace(p, images=8) for p in probes})
+    assert {p.name: p.images for p in made.probes} == {"a": 32, "b": 32}  # type: ignore[attr-defined]
+    assert made.plan.cuts == {}
+    assert set(made.plan.left_out) == {"c"}
+
+
 def test_what_a_rule_asks_for_is_never_cut() -> None:
     images, made = after(5, kept={"c"})
     assert images == {"c": 32}
