@@ -15,9 +15,10 @@ from auditor.types import Array
 
 MEMORY = 20
 """Pairs of steps and gradients that stand for the curvature."""
-FREE, BOUND = 2.5e-6, 8e-6
+FREE, BOUND = 2.1e-7, 8e-6
 """Seconds an evaluation takes beside the loss, for each number, and for each at a bound: the optimiser walks from bound to
-bound. An evaluation took 6 ms of digits of 28 px, four fifths of whose pixels are black, and 10 ms of photographs of 32 px."""
+bound. An evaluation took 31 ms of 150,528 numbers that stayed between their bounds, 0.2 ms of 784; and 6 ms of digits of 28 px,
+four fifths of whose pixels are black."""
 
 
 def step_seconds(pictures: Array) -> float:
