@@ -92,7 +92,7 @@ class Wish:
 def chosen_probes(
     wanted: Sequence[str | Probe] | None, settings: Mapping[str, Mapping[str, Any]], profile: str
 ) -> tuple[list[Probe], dict[str, str]]:
-    """The probes to run with their parameters, and id -> reason of those left out."""
+    """The probes to run with their parameters, and id -> reason of those left out; `profile`: a built-in one."""
     given = {probe.id(): probe for probe in wanted or () if isinstance(probe, Probe)}
     names = [w.id() if isinstance(w, Probe) else named(w).id() for w in wanted] if wanted is not None else None
     for name in settings:
@@ -104,7 +104,10 @@ def chosen_probes(
         if names is not None and name not in names:
             left_out[name] = "not among the probes asked for"
             continue
-        probe = given.get(name) or configured(name, settings.get(name, {}), profile)
+        # who names a probe wants it: one that the profile leaves out runs as in the next that has it
+        larger = PROFILES[PROFILES.index(profile) :] if names is not None else (profile,)
+        tried = (configured(name, settings.get(name, {}), one) for one in larger)
+        probe = given.get(name) or next((one for one in tried if one is not None), None)
         if probe is None:
             left_out[name] = f"the profile {profile} leaves it out"
         else:

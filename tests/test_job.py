@@ -17,6 +17,7 @@ from auditor.errors import ConfigError
 from auditor.job import in_order
 from auditor.preprocess import Opaque
 from auditor.probe import Probe
+from auditor.probes import named
 from auditor.types import Finding
 from tests.small import PREPROCESS, images, net
 
@@ -24,6 +25,15 @@ from tests.small import PREPROCESS, images, net
 def audited(tmp_path: Path, labels: Any = None, *, preprocess: Any = PREPROCESS, **options: Any) -> api.Audit:
     options = {"profile": "quick", "device": "cpu", "out": tmp_path / "x"} | options
     return api.run(net(), (images(), labels), preprocess=preprocess, **options)
+
+
+def test_a_probe_that_is_named_runs_also_where_the_profile_leaves_it_out(tmp_path: Path) -> None:
+    audit = audited(tmp_path, np.arange(30) % 3, probes="performance,corruptions")
+    assert audit["corruptions"].status == "done"
+    assert audit.record.plan["probes"]["corruptions"] == json.loads(json.dumps(named("corruptions")().parameters())), (
+        "as standard"
+    )
+    assert audit["deepdream"].status == "skipped"
 
 
 def test_without_labels_what_needs_them_does_not_apply_and_the_rest_runs(tmp_path: Path) -> None:
