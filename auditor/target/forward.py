@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import TargetError
-from auditor.ops.lean import AGREEMENT, Watch, fold
+from auditor.ops.lean import AGREEMENT, copied
 from auditor.target import contract
 from auditor.target.weights import line
 from auditor.types import Json
@@ -79,34 +78,22 @@ def made(module: nn.Module, example: Tensor, how: Forward, *, wrapped: bool) -> 
 
     Raises TargetError where it cannot be copied, holds no batch norm to fold, or gives other outputs than the model.
     """
-    with torch.no_grad():
-        watch = Watch()
-        with watch:
-            expected = first(module(example))
-        try:
-            fast = copy.deepcopy(module).requires_grad_(False)
-            names = fold(fast, module, watch) if how.folded else ()
-            if how.folded and not names:
-                raise TargetError(f"{how.told()}: no batch norm of the model can be folded")
-            fast = fast.to(dtype=PRECISIONS[how.precision])
-            if how.channels_last:
-                fast = fast.to(memory_format=torch.channels_last)
-            found = Made(
-                fast.model if wrapped else fast,  # type: ignore[arg-type]
-                fast,
-                frozenset(name.removeprefix("model.") if wrapped else name for name in names),
-                how,
-            )
-            again = first(fast(found.prepared(example))).to(expected.dtype)
-        except TargetError:
-            raise
-        except Exception as error:
-            raise TargetError(f"{how.told()}: the model does not bear it: {type(error).__name__}: {line(error)}") from error
-        bound = (AGREEMENT if how.precision == "float32" else ROUGH) * float(expected.abs().max())
-        apart = float((again - expected).abs().max()) if again.shape == expected.shape else float("nan")
-    if not apart <= bound:
-        raise TargetError(f"{how.told()}: outputs differ by {apart:.2g} from the model's, more than {bound:.2g}")
-    return found
+    try:
+        found = copied(
+            module, example, lambda net, images: first(net(images)),
+            folded=how.folded, last=how.channels_last, dtype=PRECISIONS[how.precision],
+        )  # fmt: skip
+    except TargetError:
+        raise
+    except Exception as error:
+        raise TargetError(f"{how.told()}: the model does not bear it: {type(error).__name__}: {line(error)}") from error
+    if how.folded and not found.folded:
+        raise TargetError(f"{how.told()}: no batch norm of the model can be folded")
+    bound = (AGREEMENT if how.precision == "float32" else ROUGH) * found.largest
+    if not found.apart <= bound:
+        raise TargetError(f"{how.told()}: outputs differ by {found.apart:.2g} from the model's, more than {bound:.2g}")
+    hidden = frozenset(name.removeprefix("model.") if wrapped else name for name in found.folded)
+    return Made(found.module.model if wrapped else found.module, found.module, hidden, how)  # type: ignore[arg-type]
 
 
 def first(output: object) -> Tensor:
