@@ -29,7 +29,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Every stage beside its peers, one table in docs/benchmarks.md: hours; `make bench BENCH=--small` is a try of minutes that writes no page.
+# Every stage beside its peers, one table in docs/benchmarks.md: about two hours; `make bench BENCH=--small` is a try of minutes that writes no page.
 bench: $(VENV)/.bench chromium
 	$(BIN)/python -m benchmarks --out build/benchmarks $(BENCH)
 

@@ -35,11 +35,11 @@ Ratios are of CPU time, of sides that took turns in one process. A target `>= x`
 x times its time. Ratios of single rounds stand in the last column: how far apart they lie says how busy the machine was."""
 
 
-def run(stage: str, out: Path, small: bool) -> dict[str, float | int]:
+def run(stage: str, out: Path, small: bool, more: Sequence[str] = ()) -> dict[str, float | int]:
     """One stage; its exit status and seconds."""
     (out / f"{stage}.json").unlink(missing_ok=True)
     begin = time.monotonic()
-    command = [sys.executable, "-m", f"benchmarks.{stage}", "--out", str(out), *(["--small"] if small else [])]
+    command = [sys.executable, "-m", f"benchmarks.{stage}", "--out", str(out), *(["--small"] if small else []), *more]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, check=False)  # noqa: S603 - our own modules
     return {"status": done.returncode, "seconds": round(time.monotonic() - begin, 1)}
 
@@ -72,7 +72,9 @@ def main() -> int:
     parser = arguments(__doc__)
     parser.add_argument("--only", nargs="+", choices=STAGES, metavar="STAGE", help=f"of {', '.join(STAGES)}; all by default")
     parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md and docs/benchmarks.json as well")
+    parser.add_argument("--resnet20", nargs=3, metavar=("ARCH.py", "WEIGHTS", "DATA"), help="for the stage robustness")
     given: argparse.Namespace = parser.parse_args()
+    more = {"robustness": ["--resnet20", *(str(Path(path).resolve()) for path in given.resnet20)]} if given.resnet20 else {}
     given.out = given.out.resolve()
     given.out.mkdir(parents=True, exist_ok=True)
     known = [stage for stage in STAGES if find_spec(f"benchmarks.{stage}") is not None]
@@ -81,7 +83,7 @@ def main() -> int:
     for stage in known:
         if given.only is None or stage in given.only:
             print(f"== {stage}", flush=True)
-            ended[stage] = run(stage, given.out, given.small)
+            ended[stage] = run(stage, given.out, given.small, more.get(stage, ()))
     rows = collected(given.out, known)
     facts["peers"] = ", ".join(told for told in map(named, PEERS) if " " in told)
     text = page(rows, facts, ended, given.small)

@@ -218,7 +218,7 @@ def main() -> None:
     parser.add_argument("--resnet20", nargs=3, metavar=("ARCH.py", "WEIGHTS", "DATA"))
     parser.add_argument("--images", type=int, help="500, 60 of a small run")
     parser.add_argument("--queries", type=int, help="5,000, 500 of a small run")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--batch", type=int, default=100)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)

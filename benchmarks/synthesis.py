@@ -44,7 +44,7 @@ LAYERS = ("features.3", "features.8", "features.15", "features.22")
 """relu1_2, relu2_2, relu3_3, relu4_3: those of Johnson 2016."""
 INVERTED = "features.15"
 RATES = (0.05, 0.2)
-BUDGETS, MORE = (0.25, 0.375, 0.5, 0.75, 1.0, 1.5), 1.5
+BUDGETS, MORE = (0.5, 0.6, 0.7, 0.85, 1.0, 1.5), 1.5
 """Of the loop's iterations: what ours of inversion is given, until it suffices; what ours of style may make at one size."""
 
 
@@ -272,7 +272,7 @@ def measured(method: Method, setting: Setting, rounds: int) -> Row:
 def main() -> int:
     """Measure, print, write."""
     parser = arguments(__doc__)
-    parser.add_argument("--rounds", type=int, default=2, help="times that each takes its turn")
+    parser.add_argument("--rounds", type=int, default=1, help="times that each takes its turn")
     asked = parser.parse_args()
     prepared()
     rows: list[Row] = []

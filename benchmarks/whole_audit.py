@@ -166,7 +166,7 @@ def rows_of(case: Case, rounds: int, folder: Path) -> list[Row]:
 def main() -> None:
     """Measure both networks."""
     parser = arguments(__doc__)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--profile", default="standard")
     parser.add_argument("--images", type=int, default=2000, help="of the ResNet's noise")
     given = parser.parse_args()

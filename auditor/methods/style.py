@@ -10,6 +10,7 @@ layers and the size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -146,16 +147,19 @@ def transfer(
     style_scale: float = 1.0,
     evaluations: int = 200,
     own_colours: bool = False,
+    start: Tensor | None = None,
+    enough: float = -math.inf,
     seen: Callable[[int, int], None] | None = None,
 ) -> Transferred:
-    """`content` (C,H,W) in the texture of `styles` (C,h,w), all in [0,1], by L-BFGS from the content.
+    """`content` (C,H,W) in the texture of `styles` (C,h,w), all in [0,1], by L-BFGS from the content, or from `start` (C,h,w).
 
     `sizes` (H,W), coarse to fine: each starts from what came of the one before; the content's own where empty. A style is brought
     to the area of each size, its sides times `style_scale`, in its own aspect ratio: smaller gives finer strokes. `own_colours`:
-    the brightness is the result's, the colours are the content's (Gatys et al. 2016, Preserving color).
+    the brightness is the result's, the colours are the content's (Gatys et al. 2016, Preserving color). Each size ends at the
+    first loss that is not above `enough`.
     """
     weights, steps = weights or Weights(), list(sizes) or [(content.shape[1], content.shape[2])]
-    picture: Tensor | None = None
+    picture = None if start is None else start[None]
     for number, size in enumerate(steps):
         image = resized(content[None], size)[0] if size != tuple(content.shape[1:]) else content
         grams = blended(phi, layers, [scaled(style, size, style_scale) for style in styles], blend)
@@ -166,8 +170,12 @@ def transfer(
             if seen is not None:
                 seen(before * evaluations + done, len(steps) * evaluations)
 
-        start = image[None] if picture is None else resized(picture, size)
-        ended = minimise(lambda images, whole=whole: whole(images).sum(), start, evaluations=evaluations, seen=told)  # type: ignore[misc]
+        begin = image[None] if picture is None else resized(picture, size)
+
+        def summed(images: Tensor, whole: Callable[[Tensor], Tensor] = whole) -> Tensor:
+            return whole(images).sum()
+
+        ended = minimise(summed, begin, evaluations=evaluations, enough=enough, seen=told)
         picture = ended.value
     assert picture is not None
     if own_colours:

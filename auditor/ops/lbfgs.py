@@ -1,34 +1,48 @@
-"""L-BFGS within bounds (Byrd, Lu, Nocedal, Zhu 1995; scipy's), on tensors, with a budget that is counted exactly."""
+"""L-BFGS within bounds, on tensors, with a budget that is counted exactly.
+
+Each step is clipped into the bounds (Johnson et al. 2016 do so), and the metric learns from the step as it was meant: a number at
+its bound then seems flatter than it is, and the others go further. On style transfer and textures this ends as low as scipy's
+L-BFGS-B, which walks from bound to bound and takes longer for that than the loss.
+"""
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import Bounds, minimize
 from torch import Tensor
 
 from auditor.types import Array
 
 MEMORY = 20
 """Pairs of steps and gradients that stand for the curvature."""
-FREE, BOUND = 2.1e-7, 8e-6
-"""Seconds an evaluation takes beside the loss, for each number, and for each at a bound: the optimiser walks from bound to
-bound. An evaluation took 31 ms of 150,528 numbers that stayed between their bounds, 0.2 ms of 784; and 6 ms of digits of 28 px,
-four fifths of whose pixels are black."""
+SHORTER = 0.3
+"""Times the step, where the loss has not fallen enough."""
+DECREASE = 1e-4
+"""Of what the slope promises: how much the loss must fall (Armijo)."""
+AMONG = 10
+"""The loss must fall below the highest of so many before it (Grippo et al. 1986): a rise now and then is a short way round."""
+SHORTEST = 1e-10
+"""Of a whole step: below it the descent has ended."""
+CURVED = 1e-10
+"""s'y / y'y from which on a pair is kept: the others would not let the metric stay positive."""
+FIXED, OWN = 5e-4, 4e-8
+"""Seconds that an evaluation takes beside the loss, and for each number: 0.5 ms of 784 numbers, 6 ms of 150,528."""
 
 
 def step_seconds(pictures: Array) -> float:
     """About how long the optimiser's own part of an evaluation takes for pictures like these (n,H,W,C) uint8, on one core."""
-    at_bound = float(np.mean((pictures == 0) | (pictures == 255))) if len(pictures) else 0.0
-    return float(np.prod(pictures.shape[1:])) * (FREE + BOUND * at_bound)
+    return FIXED + float(np.prod(pictures.shape[1:])) * OWN
 
 
 class _SpentError(Exception):
-    """The budget is used up."""
+    """The budget is used up, or the loss is small enough."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +62,13 @@ def minimise(
     evaluations: int,
     low: float = 0.0,
     high: float = 1.0,
+    enough: float = -math.inf,
     seen: Callable[[int, int], None] | None = None,
 ) -> Minimised:
     """The least `loss` (a scalar) found from `start`, clamped into [low, high], in at most `evaluations` values with gradients.
 
-    Every point that is evaluated lies within the bounds. `seen(done, evaluations)` is called after each. Raises ValueError where
-    evaluations < 1 or the first loss is not finite.
+    Every point that is evaluated lies within the bounds. It ends at the first loss that is not above `enough`.
+    `seen(done, evaluations)` is called after each. Raises ValueError where evaluations < 1 or the first loss is not finite.
     """
     if evaluations < 1:
         raise ValueError(f"expected evaluations >= 1, got {evaluations}; 200 is usual")
@@ -61,25 +76,99 @@ def minimise(
     best: list[Tensor] = [origin]
     losses: list[float] = []
 
-    def evaluate(flat: Array) -> tuple[float, Array]:
-        if len(losses) == evaluations:
+    def evaluate(at: Tensor) -> Point:
+        if len(losses) == evaluations or (losses and losses[-1] <= enough):
             raise _SpentError
-        point = torch.from_numpy(flat).to(origin.dtype).to(origin.device).reshape(origin.shape).requires_grad_(True)
+        asked = at.reshape(origin.shape).detach().requires_grad_(True)
         with torch.enable_grad():
-            value = loss(point)
-            (slope,) = torch.autograd.grad(value, point)
+            value = loss(asked)
+            (slope,) = torch.autograd.grad(value, asked)
         found = float(value.detach())
-        if not losses and not np.isfinite(found):
+        if not losses and not math.isfinite(found):
             raise ValueError(f"expected a finite loss at the start, got {found}; check the weights of the terms and the model")
         if not losses or found < min(losses):
-            best[0] = point.detach()
+            best[0] = asked.detach()
         losses.append(found)
         if seen is not None:
             seen(len(losses), evaluations)
-        return found, slope.detach().double().cpu().numpy().ravel()
+        return Point(at, found, slope.reshape(-1))
 
-    options = {"maxfun": evaluations + 1, "maxiter": evaluations + 1, "maxcor": MEMORY, "ftol": 0.0, "gtol": 0.0}
-    flat = origin.double().cpu().numpy().ravel()
     with suppress(_SpentError):
-        minimize(evaluate, flat, jac=True, method="L-BFGS-B", bounds=Bounds(low, high), options=options)
+        descend(evaluate, origin.reshape(-1), low, high)
     return Minimised(best[0], tuple(losses))
+
+
+class Point(NamedTuple):
+    """What is known of a place."""
+
+    at: Tensor
+    """(P,)."""
+    loss: float
+    slope: Tensor
+    """(P,)."""
+
+
+def descend(evaluate: Callable[[Tensor], Point], start: Tensor, low: float, high: float) -> None:
+    """Go down until no step does, or until `evaluate` raises."""
+    here, pairs, recent = evaluate(start), Pairs(), deque[float](maxlen=AMONG)
+    while True:
+        recent.append(here.loss)
+        way = pairs.times(here.slope).neg_()
+        found = stepped(evaluate, here, way, max(recent), low, high)
+        if found is None:
+            # what the pairs know leads nowhere: begin anew, with the numbers that would leave their bounds held
+            held = ((here.at <= low) & (here.slope > 0)) | ((here.at >= high) & (here.slope < 0))
+            pairs = Pairs()
+            way = pairs.times(here.slope.masked_fill(held, 0.0)).neg_()
+            found = stepped(evaluate, here, way, max(recent), low, high)
+        if found is None:
+            return
+        there, share = found
+        pairs.add(way.mul_(share), there.slope - here.slope)
+        here = there
+
+
+def stepped(
+    evaluate: Callable[[Tensor], Point], here: Point, way: Tensor, highest: float, low: float, high: float
+) -> tuple[Point, float] | None:
+    """A point a share of `way` (P,) on, within the bounds, whose loss has fallen enough below `highest`; None without one."""
+    share = 1.0
+    while share > SHORTEST:
+        at = torch.add(here.at, way, alpha=share).clamp_(low, high)
+        promised = float(torch.dot(here.slope, at - here.at))
+        if not promised < 0:
+            return None
+        there = evaluate(at)
+        if there.loss <= highest + DECREASE * promised:
+            return there, share
+        share *= SHORTER
+    return None
+
+
+class Pairs:
+    """The last MEMORY steps and changes of the slope, and the inverse of the curvature that they stand for."""
+
+    def __init__(self) -> None:
+        self.held = deque[tuple[Tensor, Tensor, Tensor]](maxlen=MEMORY)
+        """(s, y, 1 / s'y)."""
+
+    def add(self, step: Tensor, change: Tensor) -> None:
+        """One more, unless the curvature along it is not positive."""
+        curvature = torch.dot(step, change)
+        if float(curvature) > CURVED * float(torch.dot(change, change)):
+            self.held.append((step, change, curvature.reciprocal()))
+
+    def times(self, slope: Tensor) -> Tensor:
+        """(P,) the inverse curvature times a slope, by the two loops of Nocedal 1980; without a pair a slope of length <= 1."""
+        found, shares = slope.clone(), []
+        if not self.held:
+            return found.mul_(found.abs().sum().clamp_min(1.0).reciprocal())
+        for step, change, inverse in reversed(self.held):
+            share = inverse * torch.dot(step, found)
+            shares.append(share)
+            found.addcmul_(change, share, value=-1.0)
+        _, change, inverse = self.held[-1]
+        found.mul_((inverse * torch.dot(change, change)).reciprocal())
+        for (step, change, inverse), share in zip(self.held, reversed(shares), strict=True):
+            found.addcmul_(step, share - inverse * torch.dot(change, found))
+        return found

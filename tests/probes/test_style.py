@@ -93,8 +93,10 @@ def test_the_figures_follow_from_the_rows(target: Any, facts: Any) -> None:
     results = results_of(PROBE, target, facts)
     rows, found = results.rows, PROBE.conclude(target, facts, results)
     pairs = rows["kind"] == PAIR
-    worth = [equal_evaluations(c[np.isfinite(c)], x)[0] for c, x in zip(rows["losses"][pairs], rows["loss"][pairs], strict=True)]
-    assert found.values["equal_evaluations"].value == pytest.approx(np.mean(worth))
+    for name, held in (("equal_evaluations", "noise"), ("equal_evaluations_from_image", "losses")):
+        curves = [line[np.isfinite(line)] for line in rows[held][pairs]]
+        worth = [equal_evaluations(line, x)[0] for line, x in zip(curves, rows["loss"][pairs], strict=True)]
+        assert found.values[name].value == pytest.approx(np.mean(worth))
     ratio = rows["loss"][pairs] / np.nanmin(rows["losses"][pairs], axis=1)
     assert found.values["loss_ratio"].value == pytest.approx(ratio.mean())
     names = PROBE.setting(target).names

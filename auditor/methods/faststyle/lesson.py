@@ -45,7 +45,7 @@ class Wanted:
     new: int = 0
     """How many of the styles come later: the last ones."""
     batch: int = 2
-    rate: float = 1e-3
+    rate: float = 5e-4
     side: int = 128
     """Longer side of the pictures it is trained on, at most."""
     width: int = 16
@@ -131,7 +131,9 @@ class Painter:
         self.phi = setting.phi(target)
         grams = [setting.grams(self.phi, [style]) for style in styles]
         self.grams = tuple(torch.cat(layer) for layer in zip(*grams, strict=True))
-        self.net = StyleNet(target.input_shape[0], len(styles), wanted.width, wanted.blocks).to(target.device)
+        net = StyleNet(target.input_shape[0], len(styles), wanted.width, wanted.blocks).to(target.device)
+        self.layout = torch.channels_last if target.device.type == "cpu" else torch.contiguous_format
+        self.net = net.to(memory_format=self.layout)
         self.module: nn.Module = self.net.train()
         self.phase = 0
         self.optimiser = self.optimiser_of(0)
@@ -171,7 +173,8 @@ class Painter:
         """(batch,C,h,w) cut-outs of LEAST of an image and more, mirrored or not."""
         drawn = self.positions[torch.randint(len(self.positions), (self.wanted.batch,)).numpy()]
         whole = unit_images(self.dataset, drawn, self.target.device)
-        return torch.cat([cut_out(image[None], self.setting.size) for image in whole])
+        cut = torch.cat([cut_out(image[None], self.setting.size) for image in whole])
+        return cut.contiguous(memory_format=self.layout)
 
     def save(self) -> dict[str, Any]:
         """Net, optimiser, and which of the two it is."""

@@ -13,9 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 WIDTH = 16
-"""Channels at the full size; twice that at half of it, four times at a quarter."""
+"""Half the channels at half the size, a quarter of those at a quarter of it."""
 BLOCKS = 4
 """Residual blocks at a quarter of the size."""
+FOLD = 2
+"""Side of the squares of pixels that are laid into channels, before the first convolution and back after the last: at the full
+size nothing is convolved, where a map costs the most and the style has the least to say."""
+SIDE = 5
+"""Side of the first and of the last convolution, in squares."""
 EPS = 1e-5
 APART = 0.1
 """Deviation of the first gains and offsets: styles that begin alike are slow to part."""
@@ -23,8 +28,7 @@ APART = 0.1
 
 def instance_norm(maps: Tensor) -> Tensor:
     """(n,c,h,w) less the mean of each map, over its deviation: IN(a x + b) = IN(x), and no image sees another."""
-    centred = maps - maps.mean((2, 3), keepdim=True)
-    return centred * (centred.square().mean((2, 3), keepdim=True) + EPS).rsqrt()
+    return torch.group_norm(maps, maps.shape[1], eps=EPS)  # of one channel each: one kernel, forwards and backwards
 
 
 class ConditionalNorm(nn.Module):
@@ -37,8 +41,8 @@ class ConditionalNorm(nn.Module):
 
     def forward(self, maps: Tensor, blend: Tensor) -> Tensor:
         """(n,c,h,w) under blends (n,S)."""
-        scaled: Tensor = instance_norm(maps) * (blend @ self.gamma)[:, :, None, None]
-        return scaled + (blend @ self.beta)[:, :, None, None]
+        gain, offset = ((blend @ held)[:, :, None, None] for held in (self.gamma, self.beta))
+        return torch.addcmul(offset, instance_norm(maps), gain)
 
 
 def conv(before: int, after: int, side: int, stride: int = 1) -> nn.Conv2d:
@@ -76,36 +80,33 @@ class Residual(nn.Module):
 class StyleNet(nn.Module):
     """Pictures (n,C,h,w) in [0,1] and blends (n,S) of styles, to pictures of the same size.
 
-    Two convolutions of stride 2, residual blocks, twice nearest-neighbour enlargement with a convolution (Odena 2016: transposed
-    ones leave a checkerboard), and sigmoid(gamma IN(IN(x) + change) + beta): at no change the picture with the contrast and
-    the brightness that belong to the style.
+    Squares of FOLD x FOLD pixels as channels (Shi et al. 2016), a convolution of stride 2, residual blocks, nearest-neighbour
+    enlargement with a convolution (Odena 2016: transposed ones leave a checkerboard), squares again, and
+    sigmoid(gamma IN(IN(x) + change) + beta): at no change the picture with the contrast and the brightness that belong to the
+    style.
     """
 
     def __init__(self, channels: int, styles: int, width: int = WIDTH, blocks: int = BLOCKS) -> None:
         super().__init__()
         self.styles = styles
-        wide = (width, 2 * width, 4 * width)
-        self.down = nn.ModuleList([
-            Normed(conv(channels, wide[0], 9), styles),
-            Normed(conv(wide[0], wide[1], 3, 2), styles),
-            Normed(conv(wide[1], wide[2], 3, 2), styles),
-        ])  # fmt: skip
-        self.blocks = nn.ModuleList(Residual(wide[2], styles) for _ in range(blocks))
-        self.up = nn.ModuleList([Normed(conv(wide[2], wide[1], 3), styles), Normed(conv(wide[1], wide[0], 3), styles)])
-        self.last, self.colours = conv(wide[0], channels, 9), ConditionalNorm(styles, channels)
+        inner, half, quarter = channels * FOLD**2, 2 * width, 4 * width
+        self.first, self.down = Normed(conv(inner, half, SIDE), styles), Normed(conv(half, quarter, 3, 2), styles)
+        self.blocks = nn.ModuleList(Residual(quarter, styles) for _ in range(blocks))
+        self.up = Normed(conv(quarter, half, 3), styles)
+        self.last, self.colours = conv(half, inner, SIDE), ConditionalNorm(styles, channels)
 
     def forward(self, images: Tensor, blend: Tensor) -> Tensor:
         """(n,C,h,w) in [0,1]."""
-        given = instance_norm(images)
-        maps, sides = given, []
-        for layer in self.down:
-            sides.append(maps.shape[2:])
-            maps = layer(maps, blend)
+        given, (high, across) = instance_norm(images), images.shape[2:]
+        whole = functional.pad(given, (0, -across % FOLD, 0, -high % FOLD), mode="replicate")
+        maps = self.first(functional.pixel_unshuffle(whole, FOLD), blend)
+        side = maps.shape[2:]
+        maps = self.down(maps, blend)
         for block in self.blocks:
             maps = block(maps, blend)
-        for layer, side in zip(self.up, sides[:0:-1], strict=True):
-            maps = layer(functional.interpolate(maps, size=side, mode="nearest"), blend)
-        return torch.sigmoid(self.colours(given + self.last(maps), blend))
+        maps = self.up(functional.interpolate(maps, size=side, mode="nearest"), blend)
+        change = functional.pixel_shuffle(self.last(maps), FOLD)[:, :, :high, :across]
+        return torch.sigmoid(self.colours(given + change, blend))
 
     def norms(self) -> list[ConditionalNorm]:
         """All that belongs to the styles."""
@@ -126,11 +127,8 @@ def one_hot(styles: int, which: Sequence[int], like: Tensor) -> Tensor:
 
 def multiplications(channels: int, size: tuple[int, int], width: int = WIDTH, blocks: int = BLOCKS) -> int:
     """Of one picture of `size` through a StyleNet of these settings."""
-    areas = [size]
-    for _ in range(2):
-        areas.append((-(-areas[-1][0] // 2), -(-areas[-1][1] // 2)))
-    full, half, quarter = (high * across for high, across in areas)
+    half = -(-size[0] // FOLD), -(-size[1] // FOLD)
+    quarter = -(-half[0] // 2), -(-half[1] // 2)
     square = 9 * width * width
-    down = 2 * square * half + 8 * square * quarter
-    up = 8 * square * half + 2 * square * full
-    return 2 * 81 * channels * width * full + down + up + blocks * 2 * 16 * square * quarter
+    ends = 2 * SIDE**2 * channels * FOLD**2 * 2 * width + 8 * square
+    return ends * half[0] * half[1] + (8 + blocks * 2 * 16) * square * quarter[0] * quarter[1]

@@ -69,7 +69,7 @@ class Inversion(Probe):
     layers: int = 6
     objectives: tuple[str, ...] = OBJECTIVES
     iterations: int = 200
-    rate: float = 0.2
+    rate: float = 0.3
     l_a: float = 1e-3
     l_v: float = 4e-4
     tv: float = 4e-5
@@ -78,7 +78,7 @@ class Inversion(Probe):
         if self.images < 1 or self.layers < 1 or self.iterations < 1:
             raise ValueError("expected images, layers and iterations >= 1; raise them")
         if self.rate <= 0 or min(self.l_a, self.l_v, self.tv) < 0:
-            raise ValueError("expected rate > 0, l_a, l_v and tv >= 0; 0.2, 0.001, 0.0004 and 0.00004 are the defaults")
+            raise ValueError("expected rate > 0, l_a, l_v and tv >= 0; 0.3, 0.001, 0.0004 and 0.00004 are the defaults")
         if not self.objectives or len(set(self.objectives) & set(OBJECTIVES)) != len(self.objectives):
             raise ValueError(f"objectives: expected one or both of {', '.join(OBJECTIVES)}, got {list(self.objectives)}")
 

@@ -27,20 +27,24 @@ if TYPE_CHECKING:
     from auditor.target import Target
 
 
+FROM_NOISE = 0.5
+"""Share of the evaluations that optimisation from noise takes until it is as low as the net, about."""
+
+
 @dataclass(frozen=True)
 class Style(Probe):
     """Asks: How does the model tell what is in a picture from how it is painted, and does it know things in another texture?
     Formula: minimise content |F - F0|^2 / |F0|^2 + style mean_l |G_l - G_l'|^2 / |G_l'|^2 + variation TV^2(x) / C from the image,
     by L-BFGS within [0,1]; F maps of the deepest layer that is no coarser than 8 px, G Gram matrices up to there. Beside it one
     feed-forward net for all styles (instance norm, a gain and an offset a style), trained on the data by the same loss.
-    equal_evaluations = N at which the best loss of optimisation is as low as the net's; loss_ratio = the net's loss over that
-    of optimisation at its end; stylised_accuracy = share right of labelled images after the net, the mean over the styles.
+    equal_evaluations = N at which the best loss of optimisation from white noise is as low as the net's (Johnson), or from the
+    image, which starts nearer; loss_ratio = the net's loss over that of optimisation at its end;
+    stylised_accuracy = share right of labelled images after the net, the mean over the styles.
     Read: What stays of an image under a style is what the model takes for content. A model that goes by shape keeps its
     accuracy under style; one that goes by texture loses it, as the texture is the style's: see the shape bias beside it.
     Misleads: The net is driven to what this model takes for the style, also by changes that nobody sees, and shapes blur, too: a
-    loss is a sign of texture reliance, not its measure, and compares only with that of nets trained alike. The net was trained on
-    most of these images, without
-    their labels. N depends on the optimiser: L-BFGS from the image itself is a strong one.
+    loss is a sign of texture reliance, not its measure, and compares only with that of nets trained alike. The net was trained
+    on most of these images, without their labels. N depends on the optimiser, here L-BFGS within bounds, and on its start.
     """
 
     title: ClassVar[str] = "Style"
@@ -59,7 +63,11 @@ class Style(Probe):
         Measure("stylised_drop", "Lost by style", "share", "lower", "Accuracy of the images as they are less that under style."),
         Measure(
             "equal_evaluations", "Steps that the net is worth", "iterations", "none",
-            "Evaluations of optimisation until its loss is as low as that of the net.",
+            "Evaluations of optimisation from white noise until its loss is as low as that of the net.",
+        ),
+        Measure(
+            "equal_evaluations_from_image", "Steps that the net is worth, from the image", "iterations", "none",
+            "Evaluations of optimisation from the image itself until its loss is as low as that of the net.",
         ),
         Measure(
             "loss_ratio", "Loss of the net", "", "none", "Loss of the net's picture over that of optimisation, and by layer."
@@ -164,7 +172,8 @@ class Style(Probe):
         """Of the training about, by multiplications; of optimisation the part of a forward that it needs."""
         setting, count = self.setting(target), len(self.styles) or self.count
         lesson, part = training_work(target, setting, self.wanted), part_of(target, setting)
-        pictures = min(self.images, len(dataset)) * count + (len(Task.variants(count)) if self.settings else 0)
+        pairs = min(self.images, len(dataset)) * count
+        pictures = (1 + FROM_NOISE) * pairs + (len(Task.variants(count)) if self.settings else 0)
         asked = 0
         if target.task == "classification":
             asked = min(self.stylised, int((np.asarray(dataset.labels) >= 0).sum()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,8 @@ PAIR, BLENDED, VARIANTS, STYLISED = range(4)
 """Kinds of items: (PAIR, position, style), (BLENDED, position, step), (VARIANTS, position, number), (STYLISED, position, 0)."""
 STEPS = 5
 """Pictures from one style to another, both ends included."""
+NOISE = 0
+"""Seed of the white noise."""
 REPEATS = 5
 """Pictures of the net that are timed."""
 
@@ -87,7 +90,7 @@ def row_of(target: Target, dataset: Dataset, item: Item, task: Task) -> dict[str
     row: dict[str, Any] = {
         "kind": kind, "position": position, "which": which,
         "picture": np.zeros((*size, channels), np.uint8), "fast": np.zeros((*size, channels), np.uint8),
-        "losses": np.full(task.evaluations, np.nan), "loss": np.nan,
+        "losses": np.full(task.evaluations, np.nan), "noise": np.full(task.evaluations, np.nan), "loss": np.nan,
         "terms": np.full((2, 1 + len(task.setting.layers.style)), np.nan),
         "told": np.full(len(task.styles), -1), "seconds": np.full(2, np.nan),
     }  # fmt: skip
@@ -100,14 +103,17 @@ def row_of(target: Target, dataset: Dataset, item: Item, task: Task) -> dict[str
 
 
 def pair(target: Target, image: Tensor, style: int, task: Task) -> Mapping[str, Any]:
-    """One image in one style, by optimisation and by the net, with the loss and the terms of both."""
+    """One image in one style, by optimisation and by the net, with the loss and the terms of both; and by optimisation from white
+    noise (Johnson et al. 2016), until it is as low as the net.
+    """
     setting, phi = task.setting, task.setting.phi(target)
     blend = one_hot(len(task.styles), [style], image)
     begin = time.perf_counter()
-    made = transfer(
-        phi, image[0], [task.styles[style]], layers=setting.layers, weights=setting.weights, style_scale=setting.style_scale,
-        evaluations=task.evaluations,
+    optimised = partial(
+        transfer, phi, image[0], [task.styles[style]], layers=setting.layers, weights=setting.weights,
+        style_scale=setting.style_scale, evaluations=task.evaluations,
     )  # fmt: skip
+    made = optimised()
     wait(target)
     slow = time.perf_counter() - begin
     fast = task.painted(image, blend)
@@ -121,10 +127,13 @@ def pair(target: Target, image: Tensor, style: int, task: Task) -> Mapping[str, 
     with torch.no_grad():
         loss = float(loss_of(phi, setting.layers, aim, setting.weights)(fast))
         terms = [layer_terms(phi, setting.layers, aim, x)[:, 0].double().cpu().numpy() for x in (made.picture[None], fast)]
-    losses = np.full(task.evaluations, np.nan)
-    losses[: len(made.losses)] = made.losses
+    white = torch.rand(image.shape[1:], generator=torch.Generator().manual_seed(NOISE)).to(image)
+    losses = np.full((2, task.evaluations), np.nan)
+    for row, found in zip(losses, (made.losses, optimised(start=white, enough=loss).losses), strict=True):
+        row[: len(found)] = found
     return {
-        "picture": as_pixels(made.picture[None])[0], "fast": as_pixels(fast)[0], "losses": losses, "loss": loss,
+        "picture": as_pixels(made.picture[None])[0], "fast": as_pixels(fast)[0], "losses": losses[0], "noise": losses[1],
+        "loss": loss,
         "terms": np.stack(terms), "seconds": np.array([slow / len(made.losses), quick]),
     }  # fmt: skip
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from auditor.evidence import Evidence
+    from auditor.probes.style.beside import Beside
 
 TILE = 160
 """Pixels of a picture as it is shown, at least where there are as many."""
@@ -121,37 +122,49 @@ def curves(pairs: State, given: Given) -> Figure:
     series: list[Json] = []
     for i, name in enumerate(given.names):
         mine = pairs["which"] == i
-        best = np.fmin.accumulate(pairs["losses"][mine], axis=1).mean(axis=0)
-        steps = sorted({round(x) for x in np.geomspace(1, len(best), 40)})
-        series.append({"name": f"{name}, optimisation", "x": steps, "y": [float(best[x - 1]) for x in steps], "colour": i})
+        for held, start in (("losses", "the image"), ("noise", "noise")):
+            best = mean_best(pairs[held][mine])
+            steps = sorted({round(x) for x in np.geomspace(1, len(best), 40)})
+            series.append({"name": f"{name}, from {start}", "x": steps, "y": [float(best[x - 1]) for x in steps], "colour": i})
         level = float(pairs["loss"][mine].mean())
-        series.append({"name": f"{name}, net", "x": [1, len(best)], "y": [level, level], "colour": i, "dashed": True})
+        series.append(
+            {"name": f"{name}, net", "x": [1, pairs["losses"].shape[1]], "y": [level, level], "colour": i, "dashed": True}
+        )
     scales = {"log_x": True, "log_y": True}
     data = {"x_label": "evaluations of L-BFGS, from 1 on", "y_label": "loss", "series": series, **scales}
     caption = (
-        "Mean over the images of the best loss so far, from the image itself; the net's loss is the dotted level. Both axes are "
-        "logarithmic."
+        "Mean over the images of the best loss so far: from the image itself, and from white noise, the higher curve, which ends "
+        "where the first of the images has come as low as the net; the net's loss is the dotted level. Both axes are logarithmic."
     )
     return Figure("curves", "lines", "The net beside optimisation", caption, data)
 
 
-def losses_table(pairs: State, worth: Array, reached: Array, given: Given, evidence: Evidence) -> Figure:
+def mean_best(losses: Array) -> Array:
+    """(E',) the mean of the best so far of (n,E) losses, as long as each of them goes on."""
+    best = np.fmin.accumulate(losses, axis=1)
+    long = int(np.isfinite(losses).sum(axis=1).min())
+    found: Array = best[:, : max(1, long)].mean(axis=0)
+    return found
+
+
+def losses_table(beside: Beside, given: Given, evidence: Evidence) -> Figure:
     """A line a pair."""
     columns = [
         {"key": "image", "label": "image", "format": "text"}, {"key": "style", "label": "style", "format": "text"},
         {"key": "start", "label": "loss of the image", "format": "number"},
         {"key": "end", "label": "of optimisation", "format": "number"}, {"key": "net", "label": "of the net", "format": "number"},
-        {"key": "worth", "label": "evaluations worth", "format": "text"},
+        {"key": "noise", "label": "evaluations worth, from noise", "format": "text"},
+        {"key": "worth", "label": "from the image", "format": "text"},
     ]  # fmt: skip
-    lines = [
-        {
-            "image": evidence.dataset.samples[int(position)].name, "style": given.names[int(style)], "start": float(losses[0]),
-            "end": float(np.nanmin(losses)), "net": float(loss), "worth": f"{'' if down else 'over '}{n:.1f}",
-        }
-        for position, style, losses, loss, n, down in zip(
-            pairs["position"], pairs["which"], pairs["losses"], pairs["loss"], worth, reached, strict=True
-        )
-    ]  # fmt: skip
+    pairs, lines = beside.rows, list[Json]()
+    for i, (position, style) in enumerate(zip(pairs["position"], pairs["which"], strict=True)):
+        line: dict[str, Json] = {
+            "image": evidence.dataset.samples[int(position)].name, "style": given.names[int(style)],
+            "start": float(pairs["losses"][i, 0]), "end": float(np.nanmin(pairs["losses"][i])), "net": float(pairs["loss"][i]),
+        }  # fmt: skip
+        for key, worth in (("noise", beside.noise), ("worth", beside.worth)):
+            line[key] = f"{'' if worth.reached[i] else 'over '}{worth.evaluations[i]:.1f}"
+        lines.append(line)
     return Figure("losses", "table", "Losses of each pair", "", {"columns": columns, "rows": lines})
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from auditor.bounds import exact, proportion, statistic
 from auditor.fold import State
-from auditor.methods.faststyle import NAME, Setting, equal_evaluations
+from auditor.methods.faststyle import NAME, Setting
 from auditor.ops.columns import spread_out
 from auditor.probe import Results
+from auditor.probes.style.beside import Beside
 from auditor.probes.style.given import Given
-from auditor.probes.style.made import PAIR, STYLISED
+from auditor.probes.style.made import STYLISED
 from auditor.probes.style.shown import accuracies, curves, losses_table, pictures, training
 from auditor.types import Array, Finding, Value
 
@@ -40,56 +40,27 @@ class Asked(Protocol):
         """Styles that were learnt later."""
 
 
-@dataclass(frozen=True)
-class Beside:
-    """Optimisation and net on each pair of image and style, in the order of the rows."""
-
-    rows: State
-    """Of the pairs alone."""
-    worth: Array
-    """(n,) N."""
-    reached: Array
-    """(n,) whether optimisation came as low."""
-    ratio: Array
-    """(n,) the net's loss over that of optimisation at its end."""
-
-    @staticmethod
-    def of(rows: State) -> Beside:
-        """From all rows."""
-        mine = {name: value[rows["kind"] == PAIR] for name, value in rows.items()}
-        curves = [losses[np.isfinite(losses)] for losses in mine["losses"]]
-        found = [equal_evaluations(curve, loss) for curve, loss in zip(curves, mine["loss"], strict=True)]
-        least = np.nanmin(mine["losses"], axis=1)
-        worth, reached = (np.array(column) for column in zip(*found, strict=True))
-        return Beside(mine, worth, reached, mine["loss"] / np.maximum(least, 1e-12))
-
-    def by_image(self, values: Array, count: int) -> Array:
-        """(count,) the mean over the styles of (n,) values, of each image; NaN for others."""
-        places = np.unique(self.rows["position"])
-        return spread_out(np.array([values[self.rows["position"] == p].mean() for p in places]), places, count)
-
-
 def told(given: Given, asked: Asked, setting: Setting, evidence: Evidence, results: Results) -> Finding:
     """The finding."""
     rows, count = results.rows, len(evidence.dataset)
     beside = Beside.of(rows)
-    columns = {
-        "style.equal_evaluations": beside.by_image(beside.worth, count),
-        "style.loss_ratio": beside.by_image(beside.ratio, count),
+    by_pair = {
+        "equal_evaluations": (beside.noise.evaluations, "iterations"),
+        "equal_evaluations_from_image": (beside.worth.evaluations, "iterations"),
+        "loss_ratio": (beside.ratio, ""),
     }
+    columns = {f"style.{name}": beside.by_image(found, count) for name, (found, _) in by_pair.items()}
     values = {
-        "equal_evaluations": statistic(
-            "mean", {"style.equal_evaluations": columns["style.equal_evaluations"]}, unit="iterations", seed=evidence.seed
-        ),
-        "loss_ratio": statistic("mean", {"style.loss_ratio": columns["style.loss_ratio"]}, unit="", seed=evidence.seed),
+        name: statistic("mean", {f"style.{name}": columns[f"style.{name}"]}, unit=unit, seed=evidence.seed)
+        for name, (_, unit) in by_pair.items()
     }
     slow, fast = beside.rows["terms"][:, 0].mean(0), beside.rows["terms"][:, 1].mean(0)
     for place, name in enumerate(("content", *setting.names)):
-        values[f"loss_ratio.{name}"] = exact(float(fast[place] / max(slow[place], 1e-12)), "", n=len(beside.worth))
+        values[f"loss_ratio.{name}"] = exact(float(fast[place] / max(slow[place], 1e-12)), "", n=len(beside.ratio))
     notes = [compared(beside, values, asked)]
     shown = [*pictures(rows, given, asked.own_colours, evidence)]
     figures, artifacts = [figure for figure, _ in shown], {k: v for _, held in shown for k, v in held.items()}
-    figures += [curves(beside.rows, given), losses_table(beside.rows, beside.worth, beside.reached, given, evidence)]
+    figures += [curves(beside.rows, given), losses_table(beside, given, evidence)]
     figures.append(training(results.trained[NAME].losses, asked.new))
     if (rows["kind"] == STYLISED).any() and evidence.predictions is not None:
         more, column, sentence = under_style(rows, given, evidence)
@@ -104,13 +75,13 @@ def told(given: Given, asked: Asked, setting: Setting, evidence: Evidence, resul
 
 def compared(beside: Beside, values: dict[str, Value], asked: Asked) -> str:
     """The net beside optimisation, in a sentence."""
-    n, reached = len(beside.worth), int(beside.reached.sum())
-    low, high = beside.worth.min(), beside.worth.max()
-    words = f"One pass through the net is worth {values['equal_evaluations'].value:.0f} evaluations of L-BFGS from the image"
-    found = f"{words} on average ({low:.0f} to {high:.0f} over {n} pairs of image and style)"
-    if reached < n:
-        found += f", at least: of {n - reached} pairs optimisation did not come as low in {asked.evaluations}"
-    return f"{found}; after {asked.evaluations} the net's loss is {values['loss_ratio'].value:.2f} times that of optimisation."
+    noise, image = (values[f"equal_evaluations{name}"].value for name in ("", "_from_image"))
+    return (
+        f"One pass through the net is worth {noise:.0f} evaluations of L-BFGS from white noise ({beside.noise.over()} over "
+        f"{len(beside.ratio)} pairs of image and style), as Johnson et al. count, who found 50 to 100; and {image:.0f} from the "
+        f"image itself ({beside.worth.over()}), which starts nearer. After {asked.evaluations} from the image the net's loss is "
+        f"{values['loss_ratio'].value:.2f} times that of optimisation."
+    )
 
 
 def under_style(rows: State, given: Given, evidence: Evidence) -> tuple[dict[str, Value], dict[str, Array], str]:

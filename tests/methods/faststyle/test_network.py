@@ -94,6 +94,7 @@ def test_a_picture_keeps_its_size_and_its_range(net: StyleNet, size: tuple[int, 
 def test_without_a_change_the_picture_keeps_its_order_at_the_brightness_of_the_style() -> None:
     net = StyleNet(1, 2, width=4, blocks=1).double().requires_grad_(False)
     net.last.weight.zero_()
+    net.last.bias.zero_()
     net.colours.beta[1], net.colours.gamma[1] = 2.0, 0.1
     grey = torch.linspace(0, 0.3, 64, dtype=torch.float64).reshape(1, 1, 8, 8)
     for style in (0, 1):
