@@ -66,7 +66,9 @@ def audit(case: Case, folder: Path) -> None:
     given: dict[str, Any] = {"weights": case.weights} if case.weights else {}
     if case.normalised:
         given["preprocess"] = auditor.Preprocess(Geometry(), *IMAGENET)
-    auditor.run(case.model, source, profile=case.profile, out=folder / "audit", work=folder / "work", device="cpu", **given)
+    auditor.run(
+        case.model, source, profile=case.profile, out=folder / "audit", work=folder / "work", device="cpu", estimate=True, **given
+    )
 
 
 def measured(case: Case) -> Found:

@@ -58,9 +58,11 @@ class Tops:
             maps = torch.where(maps.isnan(), -torch.inf, maps)
             peaks = maps.amax((2, 3))
         found: Array = peaks.float().cpu().numpy()
-        last, before = self.values[:, -1], turn(positions)[:, None] < turn(self.positions[:, -1])[None]
+        last = self.values[:, -1]
         wanted = found if self.floor is None else np.where(found >= self.floor, found, np.float32(-np.inf))
-        hits = (wanted > last) | ((wanted == last) & (wanted > -np.inf) & (before | (wanted > 0)))
+        hits, level = wanted > last, (wanted == last) & (wanted > -np.inf)
+        if level.any():  # above 0 the area decides first, else whose turn it is
+            hits |= level & ((wanted > 0) | (turn(positions)[:, None] < turn(self.positions[:, -1])[None]))
         channels = np.flatnonzero(hits.any(axis=0))
         if len(channels):
             self.enter(maps, wanted[:, channels].T, positions, channels)

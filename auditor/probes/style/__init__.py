@@ -77,7 +77,7 @@ class Style(Probe):
     profiles: ClassVar[Mapping[str, Mapping[str, Json] | None]] = {
         "quick": None,
         "standard": None,
-        "full": {"steps": 2000, "new_steps": 300, "evaluations": 300, "stylised": 1000},
+        "full": {"steps": 4000, "new_steps": 400, "evaluations": 300, "stylised": 1000},
     }
     only_shown: ClassVar[frozenset[str]] = frozenset({"styles", "own_colours"})
     """Names of files alone: what they hold is named by `content`."""
