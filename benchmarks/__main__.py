@@ -2,7 +2,7 @@
 
 Each stage is a process of its own of one thread, one after the other, and writes DIR/STAGE.json; all rows are then laid together
 as DIR/benchmarks.md and DIR/benchmarks.json, with --page also in docs/. What has been measured before and is not asked for again
-is taken as it lies in DIR. Returns 1 where a stage failed; a target that is missed is told, and is no failure.
+is taken as it lies in DIR, and told. Returns 1 where a stage failed; a target that is missed is told, and is no failure.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def page(rows: Sequence[Row], facts: Mapping[str, object], ended: Mapping[str, M
 def main() -> int:
     """Run, gather, write."""
     parser = arguments(__doc__)
-    parser.add_argument("--only", nargs="+", choices=STAGES, metavar="STAGE", help=f"of {', '.join(STAGES)}; all by default")
+    told = f"of {', '.join(STAGES)}; all by default, with none what lies in DIR is laid together"
+    parser.add_argument("--only", nargs="*", choices=STAGES, metavar="STAGE", help=told)
     parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md and docs/benchmarks.json as well")
     parser.add_argument("--resnet20", nargs=3, metavar=("ARCH.py", "WEIGHTS", "DATA"), help="for the stage robustness")
     given: argparse.Namespace = parser.parse_args()

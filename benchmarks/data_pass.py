@@ -75,7 +75,7 @@ def nets(small: bool) -> list[Net]:
 
 
 def data(net: Net) -> tuple[Any, Any]:
-    """Smooth noise with a little grain, and labels: in flat blocks the maxima of a map tie, which they hardly do in photographs."""
+    """Smooth noise with a little grain, and labels: in flat blocks the maxima of a map tie, in photographs they hardly do."""
     rng = np.random.default_rng(0)
     pictures = np.empty((net.images, net.side, net.side, 3), np.uint8)
     for picture in pictures:
