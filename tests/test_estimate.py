@@ -14,7 +14,7 @@ from auditor import api, estimate
 from auditor.cli.run import print_time
 from auditor.estimate import Rates
 from auditor.fold import Cost
-from auditor.ops.lbfgs import BOUND, FREE, step_seconds
+from auditor.ops.lbfgs import OWN, step_seconds
 from tests.small import PREPROCESS, images, net
 
 RATES = Rates(1.0, 10.0, 0.5, 5.0, operation=0.01, multiplication=0.001)
@@ -87,8 +87,6 @@ def test_the_furthest_off_are_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     ]
 
 
-def test_pixels_at_a_bound_cost_the_optimiser_more() -> None:
-    grey, half = np.full((2, 4, 4, 3), 100, np.uint8), np.full((2, 4, 4, 3), 100, np.uint8)
-    half[:, :2] = 0
-    assert step_seconds(grey) == pytest.approx(48 * FREE)
-    assert step_seconds(half) == pytest.approx(48 * (FREE + BOUND / 2))
+def test_the_optimiser_costs_by_the_numbers_it_moves() -> None:
+    small, large = step_seconds((1, 4, 4)), step_seconds((3, 40, 40))
+    assert large - small == pytest.approx((4800 - 16) * OWN)

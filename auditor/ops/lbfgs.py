@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from auditor.types import Array
 
 MEMORY = 20
 """Pairs of steps and gradients that stand for the curvature."""
@@ -36,9 +33,9 @@ FIXED, OWN = 5e-4, 4e-8
 """Seconds that an evaluation takes beside the loss, and for each number: 0.5 ms of 784 numbers, 6 ms of 150,528."""
 
 
-def step_seconds(pictures: Array) -> float:
-    """About how long the optimiser's own part of an evaluation takes for pictures like these (n,H,W,C) uint8, on one core."""
-    return FIXED + float(np.prod(pictures.shape[1:])) * OWN
+def step_seconds(shape: Sequence[int]) -> float:
+    """About how long the optimiser's own part of an evaluation takes for a picture of `shape` (C,H,W), on one core."""
+    return FIXED + math.prod(shape) * OWN
 
 
 class _SpentError(Exception):

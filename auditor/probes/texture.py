@@ -102,7 +102,7 @@ class Texture(Probe):
         part = sum((order[layer] + 1) / len(target.trace) for layer in texture_layers(target, self.layers))
         count = len(self.sources) or min(self.images, len(dataset))
         steps = len(texture_layers(target, self.layers)) * count * self.evaluations
-        own = 1.25 * self.growth**2 * steps * step_seconds(dataset.pixels(range(min(8, len(dataset)))))
+        own = 1.25 * self.growth**2 * steps * step_seconds(target.input_shape)
         return Cost(2.0 * count, 1.25 * part * count * self.evaluations * self.growth**2, 1.0, own)
 
     def conclude(self, target: Target, evidence: Evidence, results: Results) -> Finding:

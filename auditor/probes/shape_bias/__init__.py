@@ -121,7 +121,7 @@ class ShapeBias(Probe):
         if not self.conflicts or not paintable(target):
             return Cost()
         order = {call.name: call.order for call in target.trace}
-        own = self.conflicts * self.evaluations * step_seconds(dataset.pixels(range(min(8, len(dataset)))))
+        own = self.conflicts * self.evaluations * step_seconds(target.input_shape)
         part = (order[style_layers(target)[0][-1]] + 1) / len(target.trace)
         return Cost(forwards=float(self.conflicts), gradients=self.conflicts * self.evaluations * part, batch=1.0, seconds=own)
 

@@ -182,7 +182,7 @@ class Style(Probe):
             forwards=lesson.forwards + asked * count,
             gradients=lesson.gradients + pictures * self.evaluations * part,
             batch=1.0,
-            seconds=pictures * self.evaluations * step_seconds(dataset.pixels(range(min(8, len(dataset))))),
+            seconds=pictures * self.evaluations * step_seconds(target.input_shape),
             multiplications=lesson.multiplications + asked * count * own,
         )
 
