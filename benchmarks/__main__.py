@@ -88,6 +88,9 @@ def main() -> int:
     rows = collected(given.out, known)
     facts["peers"] = ", ".join(told for told in map(named, PEERS) if " " in told)
     text = page(rows, facts, ended, given.small)
+    if given.only is not None:
+        absent = [stage for stage in known if not (given.out / f"{stage}.json").is_file()]
+        text += "\nLaid together from runs of single stages" + (f"; not measured: {', '.join(absent)}" if absent else "") + ".\n"
     content = {"about": facts, "small": given.small, "stages": ended, "rows": [asdict(row) for row in rows]}
     for folder in [given.out, *([ROOT / "docs"] if given.page else [])]:
         (folder / "benchmarks.md").write_text(text, encoding="utf-8")
