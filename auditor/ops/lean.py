@@ -97,7 +97,12 @@ def lean(model: nn.Module, example: Tensor) -> Lean | nn.Module:
 
 def channels_last(images: Tensor) -> bool:
     """Whether the channels are to lie innermost for these images."""
-    return images.device.type == "cpu"
+    return layout_on(images.device) is torch.channels_last
+
+
+def layout_on(device: torch.device) -> torch.memory_format:
+    """How maps are to lie on a device: on the CPU with the channels innermost."""
+    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 
 
 def asked_whole(model: nn.Module, images: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from auditor.methods.faststyle.network import StyleNet, one_hot
 from auditor.methods.gram import TINY, Phi, phi_of, takes, wide
 from auditor.methods.style import Aim, Layers, Weights, blended, loss_of, scaled, style_layers
 from auditor.methods.unit import unit_images
+from auditor.ops.lean import layout_on
 from auditor.ops.resize import resized
 from auditor.types import Array
 
@@ -132,7 +133,7 @@ class Painter:
         grams = [setting.grams(self.phi, [style]) for style in styles]
         self.grams = tuple(torch.cat(layer) for layer in zip(*grams, strict=True))
         net = StyleNet(target.input_shape[0], len(styles), wanted.width, wanted.blocks).to(target.device)
-        self.layout = torch.channels_last if target.device.type == "cpu" else torch.contiguous_format
+        self.layout = layout_on(target.device)
         self.net = net.to(memory_format=self.layout)
         self.module: nn.Module = self.net.train()
         self.phase = 0

@@ -125,10 +125,10 @@ def curves(pairs: State, given: Given) -> Figure:
         for held, start in (("losses", "the image"), ("noise", "noise")):
             best = mean_best(pairs[held][mine])
             steps = sorted({round(x) for x in np.geomspace(1, len(best), 40)})
-            series.append({"name": f"{name}, from {start}", "x": steps, "y": [float(best[x - 1]) for x in steps], "colour": i})
+            series.append({"name": f"from {start}: {name}", "x": steps, "y": [float(best[x - 1]) for x in steps], "colour": i})
         level = float(pairs["loss"][mine].mean())
         series.append(
-            {"name": f"{name}, net", "x": [1, pairs["losses"].shape[1]], "y": [level, level], "colour": i, "dashed": True}
+            {"name": f"net: {name}", "x": [1, pairs["losses"].shape[1]], "y": [level, level], "colour": i, "dashed": True}
         )
     scales = {"log_x": True, "log_y": True}
     data = {"x_label": "evaluations of L-BFGS, from 1 on", "y_label": "loss", "series": series, **scales}
