@@ -133,8 +133,8 @@ def curves(pairs: State, given: Given) -> Figure:
     scales = {"log_x": True, "log_y": True}
     data = {"x_label": "evaluations of L-BFGS, from 1 on", "y_label": "loss", "series": series, **scales}
     caption = (
-        "Mean over the images of the best loss so far: from the image itself, and from white noise, the curve that ends "
-        "early, where the first of the images has come as low as the net; the net's loss is the dotted level. Both axes are logarithmic."
+        "Mean over the images of the best loss so far: from the image itself, and from white noise, the curve that ends early, "
+        "where the first of the images has come as low as the net; the net's loss is the dotted level. Both axes are logarithmic."
     )
     return Figure("curves", "lines", "The net beside optimisation", caption, data)
 
