@@ -35,6 +35,7 @@ from auditor.methods.style import Layers, Weights, aim_of, blended, loss_of, tra
 from auditor.methods.texture import mean_share, noise_like, synthesise
 from auditor.ops.truncate import truncated
 from auditor.preprocess import IMAGENET_MEAN, IMAGENET_STD, Geometry, Preprocess
+from auditor.probes.inversion.places import activation
 from auditor.target import Target, load_target
 from benchmarks.common import Row, Turns, arguments, named, prepared, row, written
 
@@ -222,7 +223,7 @@ def inversion(setting: Setting) -> Method:
         clock = time.process_time()
 
         def phi(images: Tensor) -> Tensor:
-            return truncated(setting.target.model, images, INVERTED)
+            return activation(setting.target.light, ("", INVERTED, "output"), images)
 
         with torch.no_grad():
             wanted = phi(normalise(setting.content[None]))

@@ -9,8 +9,9 @@ The passes are counted twice:
                     share, helper networks and the windows that occlusion follows by what they compute
     as planned      what the probes' own `cost` says, at the sizes of batch that they state, as `--plan` prints it
 
-The bare passes and the audit take turns. The note names the stages that took most. Networks: the demo's digits, and a ResNet-20
-of random weights on noise of 32 px.
+Where a convolution takes fewer multiplications than the direct one (`ops.winograd`), it counts by what the direct one takes. The
+bare passes and the audit take turns. The note names the stages that took most. Networks: the demo's digits, a ResNet-20 of random
+weights on noise of 32 px, and a ResNet-18 on noise of 224 px.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+import torchvision
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -35,6 +37,7 @@ from auditor.demo import data, models
 from auditor.estimate import Rates, measured
 from auditor.job import Job
 from auditor.methods.incremental import packed
+from auditor.ops import winograd
 from auditor.planning import Wish
 from auditor.preprocess import IMAGENET_MEAN, IMAGENET_STD, Geometry, Preprocess
 from auditor.store import read_json
@@ -45,6 +48,8 @@ STAGE = "whole audit"
 FILE = "whole_audit"
 TARGET = 1.25
 SHOWN = 4
+LARGE = 64
+"""Images of 224 px."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +68,26 @@ def digits() -> tuple[nn.Module, Preprocess]:
     return model, preprocess
 
 
-def resnet() -> tuple[nn.Module, Preprocess]:
-    """ResNet-20 of random weights."""
-    return small_resnet().eval(), Preprocess(Geometry("RGB", (32, 32), None, "nearest"), IMAGENET_MEAN, IMAGENET_STD)
+def resnet(make: Callable[[], nn.Module], side: int) -> tuple[nn.Module, Preprocess]:
+    """One of random weights."""
+    torch.manual_seed(0)
+    return make().eval(), Preprocess(Geometry("RGB", (side, side), None, "nearest"), IMAGENET_MEAN, IMAGENET_STD)
 
 
-def noise(count: int, _folder: Path) -> tuple[Any, Any]:
-    """Noise in blocks of 4 px, and labels."""
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8).repeat(4, 1).repeat(4, 2), np.arange(count) % 10
+def noise(count: int, side: int, _folder: Path) -> tuple[Any, Any]:
+    """Noise in 8x8 blocks, and labels."""
+    rng, block = np.random.default_rng(0), side // 8
+    return rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8).repeat(block, 1).repeat(block, 2), np.arange(count) % 10
 
 
-def cases(profile: str, images: int) -> list[Case]:
-    """Both networks."""
-    return [
+def cases(profile: str, images: int, *, large: bool) -> list[Case]:
+    """All networks, that of 224 px where `large`."""
+    found = [
         Case("digits", digits, lambda folder: str(data.build("digits", folder / "digits")), profile),
-        Case(f"ResNet-20, 32 px, {images} images", resnet, partial(noise, images), profile),
+        Case(f"ResNet-20, 32 px, {images} images", partial(resnet, small_resnet, 32), partial(noise, images, 32), profile),
     ]
+    name, make = f"ResNet-18, 224 px, {LARGE} images", partial(torchvision.models.resnet18, num_classes=10)
+    return [*found, Case(name, partial(resnet, make, 224), partial(noise, LARGE, 224), "quick")] if large else found
 
 
 def audit(case: Case, given: Any, folder: Path) -> dict[str, Any]:
@@ -109,7 +117,8 @@ def counted(case: Case, given: Any, folder: Path, job: Job) -> tuple[float, floa
     """(forward, backward) multiplications of an audit, each in those of one image through the network."""
     with FlopCounterMode(display=False) as one, torch.no_grad():
         job.target.module(job.dataset.load(range(1)))
-    with mock.patch.object(packed, "packs", return_value=False), FlopCounterMode(display=False) as whole:
+    direct = mock.patch.object(packed, "packs", return_value=False), mock.patch.object(winograd, "gain", return_value=0.0)
+    with direct[0], direct[1], FlopCounterMode(display=False) as whole:
         audit(case, given, folder)
     by_operation = {str(op): count for op, count in whole.get_flop_counts()["Global"].items()}
     back = sum(count for op, count in by_operation.items() if "backward" in op)
@@ -167,13 +176,16 @@ def main() -> None:
     """Measure both networks."""
     parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--profile", default="standard")
+    parser.add_argument("--profile", default="standard", help="of the small networks; that of 224 px is audited by quick")
+    parser.add_argument("--only", nargs="+", help="words in the names of networks")
     parser.add_argument("--images", type=int, default=2000, help="of the ResNet's noise")
     given = parser.parse_args()
     prepared()
     rows: list[Row] = []
     profile, images, rounds = ("quick", 300, 1) if given.small else (given.profile, given.images, given.rounds)
-    for case in cases(profile, images):
+    for case in cases(profile, images, large=not given.small):
+        if given.only and not any(word in case.name for word in given.only):
+            continue
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "images").mkdir()
             for one in rows_of(case, rounds, Path(folder)):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from auditor.methods.incremental import Work, scores_of_windows
+from auditor.methods.incremental import Kept, Work, scores_of_windows
 from auditor.methods.incremental.order import parts, turns
 from auditor.methods.incremental.windows import read
 from auditor.methods.inputs import judged, judged_scores, repeated
@@ -38,10 +38,10 @@ def covered_scores(
     """
     rows, columns = (len(spans) for spans in grid)
     found = [value.new_empty(len(images), rows * columns) for value in base]
-    incremental = True
+    incremental, of_weights = True, Kept()
     for n in range(len(images)):
         places = [(n, *row, *column) for row in grid[0] for column in grid[1]]
-        left, work = np.ones(len(places), bool), Work()
+        left, work = np.ones(len(places), bool), Work(of_weights)
 
         def enter(pair: Pair, which: Array, n: int = n, left: Array = left) -> None:
             left[which] = False

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import TargetError
+from auditor.ops.lean import layout_on
 from auditor.ops.truncate import truncated
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def phi_of(target: Target, layers: Sequence[str]) -> Phi:
     normalise = target.preprocess.normalise
 
     def phi(images: Tensor) -> tuple[Tensor, ...]:
-        found = watched(target.model, normalise(images), layers)
+        found = watched(target.light, normalise(images).contiguous(memory_format=layout_on(images.device)), layers)
         return tuple(target.maps(layer, output) for layer, output in zip(layers, found, strict=True))
 
     return phi

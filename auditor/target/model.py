@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from auditor.errors import ContractError, TargetError
 from auditor.ops.batching import images_at_once
+from auditor.ops.lean import lighter
 from auditor.ops.maps import Shape, as_maps
 from auditor.preprocess import Opaque, Preprocess
 from auditor.target import contract
-from auditor.target.forward import Forward, Made, made
+from auditor.target.forward import Forward, Made, first, made
 from auditor.target.trace import Call, choose, first_tensor
 from auditor.target.weights import line
 
@@ -118,6 +119,12 @@ class Target:
         images = test_batch(self.preprocess, self.input_shape, self.device)
         return made(self.module, images, self.forward, wrapped=self.module is not self.model)
 
+    @cached_property
+    def light(self) -> nn.Module:
+        """`model`, or a copy that gives the same up to rounding at less cost: for what asks thousands of times for gradients."""
+        images = test_batch(self.preprocess, self.input_shape, self.device)[:1]
+        return lighter(self.model, images, lambda net, given: first(net(given)))
+
     def scores(self, images: Tensor) -> Tensor:
         """(n,K) float32 of normalised images (n,C,H,W), without gradients, as `forward` says."""
         with torch.no_grad():
@@ -207,7 +214,9 @@ class Target:
         return as_maps(output, layout)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "stand_in"}  # another process makes its own
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("stand_in", "light")
+        }  # another process makes its own
 
     def restore(self) -> None:
         """Give the model back as it was found: device, modes, requires_grad."""

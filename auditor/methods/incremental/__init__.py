@@ -17,6 +17,6 @@ from __future__ import annotations
 
 from auditor.methods.incremental.patch import Patch, UnsupportedError
 from auditor.methods.incremental.scores import scores_of_windows
-from auditor.methods.incremental.work import Work
+from auditor.methods.incremental.work import Kept, Work
 
-__all__ = ["Patch", "UnsupportedError", "Work", "scores_of_windows"]
+__all__ = ["Kept", "Patch", "UnsupportedError", "Work", "scores_of_windows"]

@@ -1,4 +1,4 @@
-"""A convolution whose weight is laid out for the processor once a model, and not anew at every call."""
+"""A convolution by the cheapest way that is the same up to rounding; what is made of its weight is made once a model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from auditor.methods.incremental.work import Work
+from auditor.ops.winograd import Kernel, fits, pays
 
 LEAST_CHANNELS = 16
 """Fewer than these going in are read as they lie."""
@@ -24,12 +25,17 @@ def convolved(
     dilation: tuple[int, int],
     groups: int,
 ) -> Tensor:
-    """`functional.conv2d`, up to rounding. A batch of small windows of 512 channels spends a fifth of its time on laying out the
-    weight, which the CPU's kernels want in blocks; they take it laid out, too, by the operation that compiled models call.
+    """`functional.conv2d`, up to rounding: by fewer multiplications where that pays (`ops.winograd`).
+
+    A batch of small windows of 512 channels spends a fifth of its time on laying out the weight, which the CPU's kernels want in
+    blocks; they take it laid out, too, by the operation that compiled models call.
     """
     how = (stride, padding, dilation, groups)
+    if fits(weight, stride, dilation, groups) and pays(maps, weight, padding):
+        kernel: Kernel = work.of_weights.once("winograd", (weight,), lambda: Kernel(weight))
+        return kernel(maps, bias, padding)
     if packs(maps, weight):
-        laid = work.once("packed", (weight, *how), lambda: packed(weight, tuple(maps.shape), *how))
+        laid = work.of_weights.once("packed", (weight, *how), lambda: packed(weight, tuple(maps.shape), *how))
         if laid is not None:
             found: Tensor = torch.ops.mkldnn._convolution_pointwise(
                 maps, laid, bias, padding, stride, dilation, groups, "none", [], ""

@@ -63,8 +63,9 @@ def read(base: Tensor, starts: tuple[Array, Array], size: tuple[int, int]) -> Te
     rows, columns = (
         torch.from_numpy(start[:, None] + np.arange(width)).to(base.device) for start, width in zip(starts, size, strict=True)
     )
-    last = base[0].permute(1, 2, 0)  # a view where the map is channels-last: then each pixel is one copy of C numbers
-    return last[rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    pixels = base[0].permute(1, 2, 0).reshape(-1, base.shape[1])  # a view where the map is channels-last: C numbers a copy
+    at = rows[:, :, None] * base.shape[3] + columns[:, None, :]
+    return pixels.index_select(0, at.reshape(-1)).view(*at.shape, base.shape[1]).permute(0, 3, 1, 2)
 
 
 def lay(under: Tensor, windows: Tensor, shifts: tuple[Array, Array]) -> None:

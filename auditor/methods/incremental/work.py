@@ -15,11 +15,27 @@ DENSE = 0.8
 """Share of a map that windows cover from which on whole maps are carried: laying and reading cost more than they save."""
 
 
-class Work:
-    """Maps of the base image, each computed once; folded weights; multiplications done and avoided."""
+class Kept:
+    """What has been computed, by what it was computed from."""
 
     def __init__(self) -> None:
         self.kept: dict[Hashable, tuple[Any, Any]] = {}
+
+    def once(self, what: str, given: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
+        """`compute()`, kept by what it was computed from: tensors by identity, all else by value."""
+        key = (what, *(id(x) if isinstance(x, Tensor) else repr(x) for x in given))
+        if key not in self.kept:
+            self.kept[key] = (compute(), given)  # `given` is held, so that no other tensor can take its identity
+        return self.kept[key][0]
+
+
+class Work(Kept):
+    """Maps of the base image, each computed once; multiplications done and avoided."""
+
+    def __init__(self, of_weights: Kept | None = None) -> None:
+        super().__init__()
+        self.of_weights = Kept() if of_weights is None else of_weights
+        """What follows from a model's weights alone: it serves the next image, too."""
         self.known = 0
         """How much the first batch of windows left kept."""
         self.done = 0
@@ -32,22 +48,17 @@ class Work:
         """(n,) for each window of the last batch: rows, and columns, that it can have changed in the convolutions' outputs, each
         output as often as it takes multiplications; 0 where whole maps are carried."""
 
-    def once(self, what: str, given: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
-        """`compute()`, kept by what it was computed from: tensors by identity, all else by value."""
-        key = (what, *(id(x) if isinstance(x, Tensor) else repr(x) for x in given))
-        if key not in self.kept:
-            self.kept[key] = (compute(), given)  # `given` is held, so that no other tensor can take its identity
-        return self.kept[key][0]
-
     def folded(self, weight: Tensor, bias: Tensor | None, norm: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
         """A convolution's weight (O,I,kh,kw) and bias with the batch norm (mean, variance, weight, bias, eps) behind it."""
         *own, eps = norm
-        found: tuple[Tensor, Tensor] = self.once("fold", (weight, bias, *norm), lambda: folded(weight, bias, *own, eps=eps))
+        found: tuple[Tensor, Tensor] = self.of_weights.once(
+            "fold", (weight, bias, *norm), lambda: folded(weight, bias, *own, eps=eps)
+        )
         return found
 
     def laid_out(self, weight: Tensor) -> Tensor:
         """The weight in the memory layout of the maps."""
-        found: Tensor = self.once("layout", (weight,), lambda: weight.contiguous(memory_format=torch.channels_last))
+        found: Tensor = self.of_weights.once("layout", (weight,), lambda: weight.contiguous(memory_format=torch.channels_last))
         return found
 
     @property

@@ -64,7 +64,7 @@ def inverted(target: Target, dataset: Dataset, positions: Sequence[int], objecti
     """Columns of the images at `positions`, inverted together."""
     place, normalise = settings.places[depth], target.preprocess.normalise
     images = as_unit(dataset.pixels(positions), target.device)
-    phi = partial(activation, target.model, place)
+    phi = partial(activation, target.light, place)
     with torch.no_grad():
         wanted = phi(normalise(images))
     result = invert(
