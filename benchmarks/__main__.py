@@ -1,8 +1,12 @@
-"""Every stage of the benchmark in one run, and one table: python -m benchmarks --out DIR [--small] [--only STAGE ...] [--page]
+"""Every stage of the benchmark in one run, and one table:
 
-Each stage is a process of its own of one thread, one after the other, and writes DIR/STAGE.json; all rows are then laid together
-as DIR/benchmarks.md and DIR/benchmarks.json, with --page also in docs/. What has been measured before and is not asked for again
-is taken as it lies in DIR, and told. Returns 1 where a stage failed; a target that is missed is told, and is no failure.
+    python -m benchmarks --out DIR [--small] [--only STAGE ...] [--jobs N] [--page]
+
+Each stage is a process of its own of one thread, and writes DIR/STAGE.json; they run one after the other, or as many at once as
+--jobs says, which must not be more than there are cores: the sides of a stage take turns, so that what another one takes of the
+machine's memory and caches they bear alike. What has workers of its own comes last, alone. All rows are then laid together as
+DIR/benchmarks.md and DIR/benchmarks.json, with --page also in docs/. What has been measured before and is not asked for again is
+taken as it lies in DIR, and told. Returns 1 where a stage failed; a target that is missed is told, and is no failure.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +35,8 @@ PEERS = (
     "captum", "zennit-crp", "torchattacks", "foolbox", "torch-lucent", "kornia", "scikit-learn", "openTSNE", "umap-learn",
     "faiss-cpu", "ray",
 )  # fmt: skip
+ALONE = "ray_workers"
+"""Has two processes of its own."""
 SAID = """\
 Ratios are of CPU time, of sides that took turns in one process. A target `>= x` means x times as fast as the peer, `<= x` at most
 x times its time. Ratios of single rounds stand in the last column: how far apart they lie says how busy the machine was."""
@@ -73,6 +80,7 @@ def main() -> int:
     told = f"of {', '.join(STAGES)}; all by default, with none what lies in DIR is laid together"
     parser.add_argument("--only", nargs="*", choices=STAGES, metavar="STAGE", help=told)
     parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md and docs/benchmarks.json as well")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="stages at once; 1 by default")
     parser.add_argument("--resnet20", nargs=3, metavar=("ARCH.py", "WEIGHTS", "DATA"), help="for the stage robustness")
     given: argparse.Namespace = parser.parse_args()
     more = {"robustness": ["--resnet20", *(str(Path(path).resolve()) for path in given.resnet20)]} if given.resnet20 else {}
@@ -80,13 +88,20 @@ def main() -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     known = [stage for stage in STAGES if find_spec(f"benchmarks.{stage}") is not None]
     facts = about()
-    ended = {}
-    for stage in known:
-        if given.only is None or stage in given.only:
-            print(f"== {stage}", flush=True)
-            ended[stage] = run(stage, given.out, given.small, more.get(stage, ()))
+    asked = [stage for stage in known if given.only is None or stage in given.only]
+
+    def begun(stage: str) -> dict[str, float | int]:
+        print(f"== {stage}", flush=True)
+        return run(stage, given.out, given.small, more.get(stage, ()))
+
+    with ThreadPoolExecutor(max(1, given.jobs)) as pool:
+        among = [stage for stage in asked if stage != ALONE]
+        ended = dict(zip(among, pool.map(begun, among), strict=True))
+    if ALONE in asked:
+        ended[ALONE] = begun(ALONE)
     rows = collected(given.out, known)
     facts["peers"] = ", ".join(told for told in map(named, PEERS) if " " in told)
+    facts |= {"stages at once": given.jobs} if given.jobs > 1 else {}
     text = page(rows, facts, ended, given.small)
     if given.only is not None:
         absent = [stage for stage in known if not (given.out / f"{stage}.json").is_file()]

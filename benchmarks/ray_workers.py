@@ -91,7 +91,7 @@ def main() -> int:
     """Measure, print, write the page; 1 where an audit differs."""
     parser: argparse.ArgumentParser = arguments(__doc__)
     parser.add_argument("--images", type=int, help="of the data set: 11,000, which take one process at least 5 min; 300 if small")
-    parser.add_argument("--rounds", type=int, default=2, help="times that both take their turn")
+    parser.add_argument("--rounds", type=int, default=1, help="times that both take their turn")
     parser.add_argument("--profile", default="standard", help="quick for a short try, which writes no page")
     asked = parser.parse_args()
     if find_spec("ray") is None:

@@ -36,8 +36,7 @@ from auditor.config import load_config
 from auditor.demo import data, models
 from auditor.estimate import Rates, measured
 from auditor.job import Job
-from auditor.methods.incremental import packed
-from auditor.ops import winograd
+from auditor.ops import packed, winograd
 from auditor.planning import Wish
 from auditor.preprocess import IMAGENET_MEAN, IMAGENET_STD, Geometry, Preprocess
 from auditor.store import read_json

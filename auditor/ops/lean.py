@@ -1,5 +1,5 @@
-"""The same model at less cost: batch norms folded into their convolutions; on the CPU the channels innermost, and convolutions by
-fewer multiplications."""
+"""The same model at less cost: batch norms folded into their convolutions; on the CPU the channels innermost, and convolutions
+whose weights are laid out once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from auditor.ops.winograd import stand_in
+from auditor.ops.frozen import stand_in
 
 AGREEMENT = 1e-4
 """Of the largest score: by how much the cheap model may differ from the model on the images that it is tried on."""
@@ -120,13 +120,13 @@ def cheaper(model: nn.Module, example: Tensor, ask: Ask = asked_whole) -> nn.Mod
     A batch norm is folded into the convolution before it where `ask` of `example` (n,C,H,W) shows that each is called once
     and the convolution's output goes nowhere else; `ask` may end the forward early, then what it returns is not folded away.
     The copy is given only where it answers on `example` as the model does, to AGREEMENT: not of a model that cannot be copied,
-    or that answers otherwise each time. On the CPU its weights lie channels last, as the images should, and its convolutions of
-    many channels take fewer multiplications (`ops.winograd`).
+    or that answers otherwise each time. On the CPU its weights lie channels last, as the images should, and its convolutions are
+    those of `ops.frozen`.
     """
     if example.dtype not in (torch.float32, torch.float64) or not any(isinstance(m, nn.Conv2d) for m in model.modules()):
         return None
     try:
-        found = copied(model, example, ask, folded=True, last=channels_last(example), fewer=channels_last(example))
+        found = copied(model, example, ask, folded=True, last=channels_last(example), frozen=channels_last(example))
     except Exception:  # noqa: BLE001 - whatever a user's own module does not bear, the model as it is serves as well
         return None
     gained = found.folded or channels_last(example)
@@ -134,7 +134,7 @@ def cheaper(model: nn.Module, example: Tensor, ask: Ask = asked_whole) -> nn.Mod
 
 
 def lighter(model: nn.Module, example: Tensor, ask: Ask = asked_whole) -> nn.Module:
-    """A copy of `model` (in eval mode) that shares its weights, and whose convolutions take fewer multiplications on the CPU.
+    """A copy of `model` (in eval mode) that shares its weights, and whose convolutions are those of `ops.frozen` on the CPU.
 
     Each of its modules gives what that of the model does, up to rounding. `model` itself where there is nothing to gain, where it
     cannot be copied, or where `ask` of `example` (n,C,H,W) differs by more than AGREEMENT.
@@ -171,11 +171,11 @@ def copied(
     *,
     folded: bool,
     last: bool,
-    fewer: bool = False,
+    frozen: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Copied:
-    """A copy of `model` (in eval mode), its batch norms `folded`, its channels `last`, its convolutions by `fewer`
-    multiplications, in `dtype`; tried on `example` (n,C,H,W).
+    """A copy of `model` (in eval mode), its batch norms `folded`, its channels `last`, its convolutions `frozen`,
+    in `dtype`; tried on `example` (n,C,H,W).
 
     Raises whatever the model raises.
     """
@@ -187,7 +187,7 @@ def copied(
         names = fold(fast, model, watch) if folded else ()
         fast = fast.to(dtype=dtype) if dtype is not None else fast
         fast = fast.to(memory_format=torch.channels_last) if last else fast
-        if fewer:
+        if frozen:
             stand_in(fast)
         layout = torch.channels_last if last else torch.contiguous_format
         again = ask(fast, example.to(dtype or example.dtype).contiguous(memory_format=layout)).to(answer.dtype)

@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from auditor.methods.incremental import Patch, UnsupportedError, Work, scores_of_windows
 from auditor.methods.incremental.order import at_once, parts, turns
-from auditor.methods.incremental.packed import convolved, packs
+from auditor.methods.incremental.packed import convolved
 from auditor.methods.incremental.windows import Side
+from auditor.ops.packed import packs
 
 SIDE = 37
 EXACT = 1e-10

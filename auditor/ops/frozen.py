@@ -1,0 +1,126 @@
+"""Convolutions whose weights do not change: on the CPU what is made of a weight is made once, for forwards and for gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from auditor.ops.packed import Pair, convolved, packed, packs
+from auditor.ops.winograd import Kernel, fits, pays
+
+LEAST_PAIRS = 64 * 128
+"""Pairs of channels below which a convolution is left to torch: there is little to lay out, and a call from Python more costs
+ResNet-20, of 16 to 64 channels, 5 %."""
+
+
+class Weight:
+    """A weight (O,I,kh,kw) at stride 1 without groups; called on maps (n,I,h,w), gives (n,O,h',w') by the cheapest way."""
+
+    def __init__(self, values: Tensor, dilation: Pair) -> None:
+        self.values, self.dilation = values, dilation
+        self.made: dict[Any, Any] = {}
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """`make()`, kept."""
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
+
+    def __call__(self, maps: Tensor, bias: Tensor | None, padding: Pair) -> Tensor:
+        """As `functional.conv2d(maps, values, bias, 1, padding, dilation)`, up to rounding; of the gradients that of the maps."""
+        if torch.is_grad_enabled() and maps.requires_grad:
+            found: Tensor = _Convolved.apply(maps, self, bias, padding)
+            return found
+        return self.convolved(maps, bias, padding)
+
+    def convolved(self, maps: Tensor, bias: Tensor | None, padding: Pair) -> Tensor:
+        """(n,O,h',w') without a gradient."""
+        if fits(self.values, (1, 1), self.dilation, 1) and pays(maps, self.values, padding):
+            kernel: Kernel = self.once("winograd", lambda: Kernel(self.values))
+            return kernel(maps, bias, padding)
+        how = ((1, 1), padding, self.dilation, 1)
+        if packs(maps, self.values):
+            laid = self.once(how, lambda: packed(self.values, tuple(maps.shape), *how))
+            if laid is not None:
+                return convolved(maps, laid, bias, *how)
+        return functional.conv2d(maps, self.values, bias, *how)
+
+    @property
+    def turned(self) -> Weight:
+        """That of the gradient: what went out comes in, each filter turned about."""
+        found: Weight = self.once("turned", lambda: Weight(self.values.detach().flip(2, 3).transpose(0, 1), self.dilation))
+        return found
+
+    def left_of(self, padding: Pair) -> Pair:
+        """The padding of the gradient's convolution: what this one's has left of the filter's reach."""
+        down, across = (d * (k - 1) for d, k in zip(self.dilation, self.values.shape[2:], strict=True))
+        return down - padding[0], across - padding[1]
+
+
+class _Convolved(torch.autograd.Function):
+    """With the gradient of the maps; weight and bias are taken as frozen."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, weight: Weight, bias: Tensor | None, padding: Pair) -> Tensor:
+        ctx.weight, ctx.padding = weight, padding
+        return weight.convolved(maps, bias, padding)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        """The convolution of the gradient with the filters turned about."""
+        found: Tensor = ctx.weight.turned.convolved(gradients[0], None, ctx.weight.left_of(ctx.padding))
+        return found, None, None, None
+
+
+class Convolution(nn.Conv2d):
+    """Stands in for a convolution with a frozen weight; where the weight learns after all, it is the same convolution."""
+
+    made: Weight | None = None
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d) -> Convolution:
+        """With the parameters of `conv`, which `takes` has taken."""
+        assert not isinstance(conv.padding, str)
+        kernel, padding, dilation = ((part[0], part[1]) for part in (conv.kernel_size, conv.padding, conv.dilation))
+        made = cls(
+            conv.in_channels, conv.out_channels, kernel, padding=padding, dilation=dilation, bias=False, device="meta"
+        )  # fmt: skip
+        made.weight, made.bias = conv.weight, conv.bias
+        return made.train(conv.training)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(n,I,h,w) -> (n,O,h',w')."""
+        learns = self.weight.requires_grad or (self.bias is not None and self.bias.requires_grad)
+        if learns or input.ndim != 4 or input.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+            return super().forward(input)
+        if self.made is None or self.made.values is not self.weight:
+            self.made = Weight(self.weight, (self.dilation[0], self.dilation[1]))
+        assert not isinstance(self.padding, str)
+        return self.made(input, self.bias, (self.padding[0], self.padding[1]))
+
+
+def takes(conv: nn.Module) -> bool:
+    """Whether a `Convolution` can stand in for this module."""
+    return (
+        type(conv) is nn.Conv2d
+        and conv.stride == (1, 1)
+        and conv.groups == 1
+        and conv.in_channels * conv.out_channels >= LEAST_PAIRS
+        and conv.padding_mode == "zeros"
+        and not isinstance(conv.padding, str)
+        and all(p <= d * (k - 1) for p, d, k in zip(conv.padding, conv.dilation, conv.kernel_size, strict=True))
+        and not (conv._forward_hooks or conv._forward_pre_hooks or conv._backward_hooks or conv._backward_pre_hooks)
+    )
+
+
+def stand_in(model: nn.Module) -> int:
+    """Put a `Convolution` into `model`, in place, wherever one can stand in; how many."""
+    found = [(name, module) for name, module in model.named_modules() if name and takes(module)]
+    for name, module in found:
+        assert isinstance(module, nn.Conv2d)
+        model.set_submodule(name, Convolution.of(module))
+    return len(found)

@@ -1,0 +1,42 @@
+"""A convolution whose weight is laid out for the processor once, and not anew at every call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LEAST_CHANNELS = 16
+"""Fewer than these going in are read as they lie."""
+Pair = tuple[int, int]
+
+
+def packs(maps: Tensor, weight: Tensor) -> bool:
+    """Whether the CPU's kernels take this convolution laid out."""
+    alike = maps.dtype == weight.dtype == torch.float32 and maps.device.type == weight.device.type == "cpu"
+    able = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
+    return alike and able and not torch.is_autocast_enabled("cpu") and weight.shape[1] >= LEAST_CHANNELS
+
+
+def packed(weight: Tensor, shape: tuple[int, ...], *how: Any) -> Tensor | None:
+    """The weight (O,I,kh,kw) laid out for maps of `shape`; maps of another are taken, too. None where this torch cannot.
+
+    `how`: stride, padding, dilation and groups.
+    """
+    stride, padding, dilation, groups = how
+    try:
+        assert torch.ops.mkldnn._convolution_pointwise is not None
+        lay_out: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+        found: Tensor = lay_out(weight.to_mkldnn(), padding, stride, dilation, groups, shape)
+    except (AttributeError, RuntimeError):
+        return None
+    return found
+
+
+def convolved(maps: Tensor, laid: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
+    """`functional.conv2d`, up to rounding, with a weight that `packed` laid out: by the operation that compiled models call."""
+    stride, padding, dilation, groups = how
+    given: tuple[Any, ...] = (maps, laid, bias, padding, stride, dilation, groups, "none", [], "")
+    found: Tensor = torch.ops.mkldnn._convolution_pointwise(*given)
+    return found

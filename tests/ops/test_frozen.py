@@ -1,0 +1,164 @@
+"""A convolution with a frozen weight says the same by the cheapest way, forwards and backwards, and only such are replaced."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+
+from auditor.ops import frozen
+from auditor.ops.frozen import Convolution, Weight, stand_in, takes
+from auditor.ops.lean import cheaper, lighter
+from auditor.ops.winograd import Kernel, pays
+
+EXACT = 1e-12
+"""Of the largest value, in float64."""
+
+
+def drawn(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def apart(found: Tensor, wanted: Tensor) -> float:
+    """The largest difference, of the largest value."""
+    assert found.shape == wanted.shape
+    assert wanted.abs().max() > 0
+    return float((found - wanted).abs().max() / wanted.abs().max())
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    sides=st.tuples(st.integers(5, 13), st.integers(5, 13)),
+    kernel=st.sampled_from([(1, 1), (3, 3), (3, 5), (2, 4)]),
+    dilation=st.sampled_from([(1, 1), (2, 1)]),
+    padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    fewer=st.booleans(),
+)
+def test_it_is_the_convolution_forwards_and_backwards(
+    sides: tuple[int, int], kernel: tuple[int, int], dilation: tuple[int, int], padding: tuple[int, int], fewer: bool
+) -> None:
+    if any(p > d * (k - 1) for p, d, k in zip(padding, dilation, kernel, strict=True)):
+        return
+    maps, values, bias = drawn(2, 3, *sides), drawn(4, 3, *kernel, seed=1), drawn(4, seed=2)
+    one, two = maps.clone().requires_grad_(), maps.clone().requires_grad_()
+    wanted = functional.conv2d(one, values, bias, 1, padding, dilation)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen, "pays", lambda *_: fewer)
+        found = Weight(values, dilation)(two, bias, padding)
+        assert apart(found.detach(), wanted.detach()) < EXACT
+        slope = drawn(*wanted.shape, seed=3)
+        assert apart(*(torch.autograd.grad(y, x, slope)[0] for y, x in ((found, two), (wanted, one)))) < EXACT
+
+
+def test_gradcheck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frozen, "pays", lambda *_: True)
+    weight = Weight(drawn(2, 3, 3, 3), (1, 1))
+    assert torch.autograd.gradcheck(lambda x: weight(x, None, (1, 0)), drawn(2, 3, 5, 6).requires_grad_())
+
+
+def test_a_weight_is_laid_out_once_for_maps_of_every_size() -> None:
+    weight, maps = (
+        Weight(drawn(24, 32, 3, 3, dtype=torch.float32), (1, 1)),
+        [drawn(n, 32, 9, n + 4, dtype=torch.float32) for n in (1, 5)],
+    )
+    for given_maps in maps * 2:
+        leaf, other = given_maps.clone().requires_grad_(), given_maps.clone().requires_grad_()
+        found, wanted = weight(leaf, None, (1, 1)), functional.conv2d(other, weight.values, padding=1)
+        assert apart(found.detach(), wanted.detach()) < 1e-5
+        assert apart(*(torch.autograd.grad(y.square().sum(), x)[0] for y, x in ((found, leaf), (wanted, other)))) < 1e-5
+    assert len(weight.made) == 2, "the weight as it is laid out, and that of the gradient"
+    assert len(weight.turned.made) == 1
+
+
+class Net(nn.Module):
+    """Convolutions of which some can be replaced, in a residual block with everything in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 128, 3, stride=2, padding=1)
+        self.a, self.norm = nn.Conv2d(128, 128, 3, padding=1, bias=False), nn.BatchNorm2d(128)
+        self.b, self.act = nn.Conv2d(128, 128, 3, padding=1), nn.ReLU(inplace=True)
+        self.other = nn.ModuleList([nn.Conv2d(128, 128, 1), nn.Conv2d(128, 128, 3, groups=2), nn.Conv2d(128, 128, 3, dilation=2)])
+        self.head = nn.Linear(128, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.stem(x))
+        x = self.act(self.norm(self.a(x))) + self.act(self.b(x))
+        for layer in self.other:
+            x = self.act(layer(x))
+        scores: Tensor = self.head(x.mean((2, 3)))
+        return scores
+
+
+@pytest.fixture
+def net() -> Net:
+    torch.manual_seed(0)
+    made = Net().eval().requires_grad_(False)
+    nn.init.uniform_(made.norm.running_var, 0.5, 2)  # type: ignore[arg-type]
+    return made
+
+
+def replaced(model: nn.Module) -> list[str]:
+    return [name for name, module in model.named_modules() if isinstance(module, Convolution)]
+
+
+@pytest.mark.parametrize("make", [lighter, cheaper])
+def test_a_model_takes_the_cheaper_way_and_says_the_same(
+    net: Net, make: Callable[[nn.Module, Tensor], nn.Module | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, calls, own = drawn(4, 3, 64, 64, dtype=torch.float32), list[int](), Kernel.__call__
+
+    def counted(self: Kernel, maps: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
+        calls.append(len(maps))
+        return own(self, maps, bias, padding)
+
+    monkeypatch.setattr(Kernel, "__call__", counted)
+    before = copy.deepcopy(net.state_dict())
+    fast = make(net, images)
+    assert fast is not None
+    assert replaced(fast) == ["a", "b", "other.0", "other.2"]
+    assert replaced(net) == []
+    assert calls, "it was replaced and takes the direct way"
+    slopes = []
+    for model in (net, fast):
+        leaf = images.clone().requires_grad_()
+        scores = model(leaf)
+        slopes.append((scores.detach(), torch.autograd.grad(scores.square().sum(), leaf)[0]))
+    assert all(apart(found, wanted) < 1e-4 for found, wanted in zip(*reversed(slopes), strict=True))
+    assert all(torch.equal(held, before[name]) for name, held in net.state_dict().items())
+
+
+def test_a_light_model_shares_its_weights_and_shows_every_layer(net: Net) -> None:
+    fast = lighter(net, drawn(1, 3, 64, 64, dtype=torch.float32))
+    assert {held.data_ptr() for held in fast.parameters()} == {held.data_ptr() for held in net.parameters()}
+    assert [name for name, _ in fast.named_modules()] == [name for name, _ in net.named_modules()]
+
+
+def test_what_cannot_be_replaced_stays() -> None:
+    conv = nn.Conv2d(128, 128, 3, padding=1)
+    assert takes(conv)
+    handle = conv.register_forward_hook(lambda *_: None)
+    assert not takes(conv), "its hook would be lost"
+    handle.remove()
+    assert not takes(nn.Conv2d(64, 64, 3, padding=1)), "little to gain"
+    kinds = ({"stride": 2}, {"groups": 2}, {"padding": "same"}, {"padding": 1, "padding_mode": "reflect"}, {"padding": 3})
+    for kind in kinds:
+        assert not takes(nn.Conv2d(128, 128, 3, **kind)), kind  # type: ignore[arg-type]
+    assert stand_in(nn.Sequential(nn.Linear(3, 3))) == 0
+
+
+def test_weights_that_learn_take_the_direct_way() -> None:
+    """No gradient of the weight goes through the transforms."""
+    conv = nn.Conv2d(128, 128, 3, padding=1)
+    made = Convolution.of(conv)
+    maps = drawn(8, 128, 28, 28, dtype=torch.float32)
+    assert pays(maps, conv.weight, (1, 1))
+    made(maps).square().mean().backward()
+    assert conv.weight.grad is not None
+    assert conv.weight.grad.abs().max() > 0
