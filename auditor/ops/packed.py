@@ -12,11 +12,11 @@ LEAST_CHANNELS = 16
 Pair = tuple[int, int]
 
 
-def packs(maps: Tensor, weight: Tensor) -> bool:
+def packs(maps: Tensor, weight: Tensor, least: int = LEAST_CHANNELS) -> bool:
     """Whether the CPU's kernels take this convolution laid out."""
     alike = maps.dtype == weight.dtype == torch.float32 and maps.device.type == weight.device.type == "cpu"
     able = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
-    return alike and able and not torch.is_autocast_enabled("cpu") and weight.shape[1] >= LEAST_CHANNELS
+    return alike and able and not torch.is_autocast_enabled("cpu") and weight.shape[1] >= least
 
 
 def packed(weight: Tensor, shape: tuple[int, ...], *how: Any) -> Tensor | None:
@@ -39,4 +39,20 @@ def convolved(maps: Tensor, laid: Tensor, bias: Tensor | None, *how: Any) -> Ten
     stride, padding, dilation, groups = how
     given: tuple[Any, ...] = (maps, laid, bias, padding, stride, dilation, groups, "none", [], "")
     found: Tensor = torch.ops.mkldnn._convolution_pointwise(*given)
+    return found
+
+
+def fused_convolved(
+    maps: Tensor, laid: Tensor, bias: Tensor | None, *how: Any, added: Tensor | None, over: bool, rectified: bool
+) -> Tensor:
+    """relu(conv2d(maps) + added), each of both where asked for, in one operation; `over`: into the room of `added`."""
+    stride, padding, dilation, groups = how
+    form, unary = (padding, stride, dilation, groups), "relu" if rectified else None
+    able: Any = torch.ops.mkldnn
+    if added is None:
+        found: Tensor = able._convolution_pointwise(maps, laid, bias, *form, unary or "none", [], "")
+    elif over:
+        found = able._convolution_pointwise_.binary(added, maps, laid, bias, *form, "add", 1.0, unary, [], "")
+    else:
+        found = able._convolution_pointwise.binary(maps, added, laid, bias, *form, "add", 1.0, unary, [], "")
     return found
