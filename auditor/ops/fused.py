@@ -58,19 +58,22 @@ class Tracer(fx.Tracer):
         return isinstance(m, Convolution) or super().is_leaf_module(m, module_qualified_name)
 
 
-def fused(model: nn.Module, example: Tensor) -> nn.Module | None:
+def fused(model: nn.Module, example: Tensor, agreement: float) -> nn.Module | None:
     """`model` (frozen, in eval mode), its convolutions fused with what follows; None where nothing is, or it cannot be traced.
 
     It shares the weights. To be called without gradients, with as many images as one likes of the size of `example` (n,C,H,W).
-    What a forward draws at random or counts may be fixed as it was at the tracing: whether it answers as the model is to be seen.
+    Tracing takes `x += y` for `x = x + y`, and what a forward draws at random or counts as it was then: it is given only where it
+    answers as the model does on `example`, to `agreement` of the largest number.
     """
     try:
-        graph = Tracer().trace(model)
-        made = fx.GraphModule(model, graph)
+        made = fx.GraphModule(model, Tracer().trace(model))
         shapes = Shapes(made)
         with torch.no_grad():
-            shapes.run(example)
-        return made if fuse(made, shapes.of) else None
+            shapes.run(example.clone())
+            if not fuse(made, shapes.of):
+                return None
+            answer, again = model(example.clone()), made(example.clone())
+        return made if float((again - answer).abs().max()) <= agreement * float(answer.abs().max()) else None
     except Exception:  # noqa: BLE001 - whatever a user's own module does not bear, it goes on as it is
         return None
 
@@ -117,7 +120,8 @@ def fuse(made: fx.GraphModule, shapes: dict[fx.Node, torch.Size]) -> int:
         last = after if rectified else end
         assert last is not None
         name = f"fused_{count}"
-        made.add_submodule(name, Fused(modules[node.target], rectified=rectified))
+        modules[name] = Fused(modules[node.target], rectified=rectified)
+        made.add_submodule(name, modules[name])
         with made.graph.inserting_before(node if added is None else end):
             new = made.graph.call_module(name, (node.args[0],) if added is None else (node.args[0], added))
         order[new] = order[node if added is None else end]

@@ -100,18 +100,9 @@ def lean(model: nn.Module, example: Tensor) -> Lean | nn.Module:
     fast = cheaper(model, example)
     if fast is None:
         return model
-    return Lean(model, fast, stilled(fast, example), channels_last=channels_last(example))
-
-
-def stilled(model: nn.Module, example: Tensor) -> nn.Module | None:
-    """`ops.fused` of `model` where it answers as the model does on `example` (n,C,H,W), to AGREEMENT; None elsewhere."""
-    found = fused(model, example) if channels_last(example) else None
-    if found is None:
-        return None
-    with torch.no_grad():
-        given = example.contiguous(memory_format=torch.channels_last)
-        answer, again = model(given), found(given)
-    return found if float((again - answer).abs().max()) <= AGREEMENT * float(answer.abs().max()) else None
+    last = channels_last(example)
+    still = fused(fast, example.contiguous(memory_format=torch.channels_last), AGREEMENT) if last else None
+    return Lean(model, fast, still, channels_last=last)
 
 
 def channels_last(images: Tensor) -> bool:
