@@ -16,20 +16,7 @@ from auditor.ops import frozen
 from auditor.ops.frozen import Convolution, Weight, stand_in, takes
 from auditor.ops.lean import cheaper, lighter
 from auditor.ops.winograd import Kernel, pays
-
-EXACT = 1e-12
-"""Of the largest value, in float64."""
-
-
-def drawn(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def apart(found: Tensor, wanted: Tensor) -> float:
-    """The largest difference, of the largest value."""
-    assert found.shape == wanted.shape
-    assert wanted.abs().max() > 0
-    return float((found - wanted).abs().max() / wanted.abs().max())
+from tests.ops.compared import EXACT, apart, drawn
 
 
 @settings(deadline=None, max_examples=60)

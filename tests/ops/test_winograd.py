@@ -6,25 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 from torch.nn import functional
 
 from auditor.ops import winograd
 from auditor.ops.winograd import Kernel, gain, matrices, pays
-
-EXACT = 1e-12
-"""Of the largest value, in float64."""
-
-
-def drawn(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def apart(found: Tensor, wanted: Tensor) -> float:
-    """The largest difference, of the largest value."""
-    assert found.shape == wanted.shape
-    assert wanted.abs().max() > 0
-    return float((found - wanted).abs().max() / wanted.abs().max())
+from tests.ops.compared import EXACT, apart, drawn
 
 
 @settings(deadline=None, max_examples=60)
