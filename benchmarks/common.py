@@ -16,8 +16,11 @@ import os
 import platform
 import random
 import statistics
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -82,6 +85,70 @@ def in_turn(rounds: int, sides: Mapping[str, Callable[[], object]], *, warm: boo
             took = time.process_time() - begin
             if turn >= 0:
                 seconds[name].append(took)
+    return Turns(seconds)
+
+
+class Baton:
+    """Lets threads run one at a time, each until it passes on."""
+
+    def __init__(self, count: int) -> None:
+        self.turn, self.left = 0, list(range(count))
+        self.changed = threading.Condition()
+        self.own = threading.local()
+
+    def begin(self, place: int) -> None:
+        """Wait for the first turn of this thread."""
+        self.own.place = place
+        self.wait()
+
+    def wait(self) -> None:
+        """For this thread's turn."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.turn == self.own.place)
+
+    def passed(self) -> None:
+        """To the next that is not done, and wait for it to come back; a thread that has not begun goes on."""
+        if hasattr(self.own, "place"):
+            self.give()
+            self.wait()
+
+    def give(self, *, done: bool = False) -> None:
+        """To the next; `done`: this one wants it no more."""
+        with self.changed:
+            place = self.own.place
+            if done:
+                self.left.remove(place)
+            others = [*(p for p in self.left if p > place), *(p for p in self.left if p <= place)]
+            self.turn = others[0] if others else -1
+            self.changed.notify_all()
+
+
+def woven(
+    rounds: int, sides: Mapping[str, Callable[[], object]], baton: Callable[[Baton], AbstractContextManager[object]]
+) -> Turns:
+    """As `in_turn` after a round that is not counted, but the sides of a round run piece by piece, each in a thread of its own.
+
+    While the context that `baton` makes is open, whatever a side does must pass the baton on between its pieces. So all sides see
+    the same minutes of a machine that is now faster, now slower. What is measured is the CPU time of a side's thread: of one
+    thread, as the stages have it.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(-1, rounds):
+        held = Baton(len(sides))
+
+        def side(place: int, run: Callable[[], object], held: Baton = held) -> float:
+            held.begin(place)
+            try:
+                begin = time.thread_time()
+                run()
+                return time.thread_time() - begin
+            finally:
+                held.give(done=True)
+
+        with baton(held), ThreadPoolExecutor(len(sides)) as pool:
+            for name, took in zip(sides, pool.map(side, range(len(sides)), sides.values()), strict=True):
+                if turn >= 0:
+                    seconds[name].append(took)
     return Turns(seconds)
 
 

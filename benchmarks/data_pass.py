@@ -3,11 +3,12 @@
     python -m benchmarks.data_pass --out DIR
 
 rho is the CPU time of the pass of an audit, with all that its probes look at, over that of a loop that loads the same decoded
-images and calls the same model on batches of the same size. The pass is the audit's own (`stream.run_pass`), with its merging
-and its checkpoint; what the places of each layer see is found before it, once an audit. Cases: the profile standard; `patches`
-over at least 20 layers; `patches` and `activations` over at least 20 layers each. Few images are the hard case, as each of the
-first ones is among the strongest of most channels: of k strongest an image of N is one of k (1 + ln(N/k)) / N in the mean, so the
-pass of 384 images costs more over the bare loop than that of the 1,024 here, and that of an audit of many thousands less.
+images and calls the same model on batches of the same size; the sides take turns batch by batch. The pass is the audit's own
+(`stream.run_pass`), with its merging and its checkpoint; what the places of each layer see is found before it, once an audit.
+Cases: the profile standard; `patches` over at least 20 layers; `patches` and `activations` over at least 20 layers each. Few
+images are the hard case, as each of the first ones is among the strongest of most channels: of k strongest an image of N is one of
+k (1 + ln(N/k)) / N in the mean, so the pass of 384 images costs more over the bare loop than that of the 1,024 here, and that of
+an audit of many thousands less.
 
 Peer: zennit-crp, whose collector sorts whole batches for every layer. What is taken of it is
 `FeatureVisualization.analyze_activation` in forward hooks on the same layers: its `run` goes backwards as well, which no pass
@@ -18,10 +19,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -38,7 +41,7 @@ from auditor.job import Job, in_order, unmet
 from auditor.planning import Wish
 from auditor.preprocess import IMAGENET_MEAN, IMAGENET_STD, Geometry, Preprocess
 from auditor.stream import run_pass
-from benchmarks.common import Row, arguments, in_turn, missing, named, prepared, row, written
+from benchmarks.common import Baton, Row, arguments, missing, named, prepared, row, woven, written
 from benchmarks.nets import small_resnet
 
 STAGE = "data pass"
@@ -140,16 +143,32 @@ def collector(job: Job, layers: tuple[str, ...], work: Path) -> Callable[[], Non
         def hook(layer: str) -> Callable[..., None]:
             return lambda _m, _i, output: watching.analyze_activation(output, layer, concepts[layer], *place[0])
 
-        handles = [job.target.model.get_submodule(layer).register_forward_hook(hook(layer)) for layer in layers]
+        places = [job.target.model.get_submodule(layer) for layer in layers]
         with torch.no_grad():
             for begin in range(0, len(dataset), job.plan.batch):
                 which = np.arange(begin, min(begin + job.plan.batch, len(dataset)))
                 place[0] = (which, np.asarray(dataset.labels)[which])
-                model(dataset.load(which))
-        for handle in handles:
-            handle.remove()
+                images = dataset.load(which)
+                handles = [held.register_forward_hook(hook(layer)) for held, layer in zip(places, layers, strict=True)]
+                model(images)
+                for handle in handles:  # the model is everybody's, batch by batch
+                    handle.remove()
 
     return run
+
+
+def by_batches(job: Job) -> Callable[[Baton], AbstractContextManager[object]]:
+    """Passes the baton on before each batch is loaded."""
+    load = type(job.dataset).load
+
+    def held(baton: Baton) -> AbstractContextManager[object]:
+        def handed(self: Any, *given: Any, **named: Any) -> Any:
+            baton.passed()
+            return load(self, *given, **named)
+
+        return mock.patch.object(type(job.dataset), "load", handed)
+
+    return held
 
 
 def measured(net: Net, rounds: int) -> list[Row]:
@@ -165,7 +184,7 @@ def measured(net: Net, rounds: int) -> list[Row]:
         sides |= {case: partial(passed, job, folds[case]) for case, job in found.items()}
         if theirs is not None:
             sides["peer"] = theirs
-        turns = in_turn(rounds, sides)
+        turns = woven(rounds, sides, by_batches(first))
         rows = []
         for case, job in found.items():
             watched = len({layer for fold in folds[case].values() for layer in fold.layers})
@@ -186,7 +205,7 @@ def measured(net: Net, rounds: int) -> list[Row]:
 def main() -> None:
     """Measure both networks."""
     parser = arguments(__doc__)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     given = parser.parse_args()
     prepared()
     rows: list[Row] = []
