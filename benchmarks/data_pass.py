@@ -6,9 +6,9 @@ rho is the CPU time of the pass of an audit, with all that its probes look at, o
 images and calls the same model on batches of the same size; the sides take turns batch by batch. The pass is the audit's own
 (`stream.run_pass`), with its merging and its checkpoint; what the places of each layer see is found before it, once an audit.
 Cases: the profile standard; `patches` over at least 20 layers; `patches` and `activations` over at least 20 layers each. Few
-images are the hard case, as each of the first ones is among the strongest of most channels: of k strongest an image of N is one of
-k (1 + ln(N/k)) / N in the mean, so the pass of 384 images costs more over the bare loop than that of the 1,024 here, and that of
-an audit of many thousands less.
+images are the hard case, as each of the first ones is among the strongest of most channels: of k strongest an image of N is one
+of k (1 + ln(N/k)) / N in the mean, so the pass of 384 images costs more over the bare loop than that of the 1,024 here, and that
+of an audit of many thousands less.
 
 Peer: zennit-crp, whose collector sorts whole batches for every layer. What is taken of it is
 `FeatureVisualization.analyze_activation` in forward hooks on the same layers: its `run` goes backwards as well, which no pass
