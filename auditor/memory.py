@@ -9,6 +9,7 @@ from pathlib import Path
 from auditor.evidence.graph import MOST_NEIGHBOURS
 from auditor.job import Job
 from auditor.methods.generator import width_of
+from auditor.ops.frozen import laid_out_bytes
 
 EACH = 2_500
 """Bytes of one image: its name, key, label and columns. RssAnon of 50,000 images less that of 5,000 (benchmarks/memory.py)."""
@@ -37,7 +38,9 @@ def room(job: Job) -> Room:
     numbers = 4 * (width_of(target) + target.outputs) + 12 * min(MOST_NEIGHBOURS, count) + THUMB * target.input_shape[0]
     decoded = prod(target.input_shape) * (1 if target.preprocess.invertible else 4)
     images = count + (0 if job.train is None else len(job.train))
-    return Room(held(), AT_WORK + EACH * images + 4 * outputs * job.plan.batch, images * (decoded + numbers))
+    laid_out = laid_out_bytes(target.model) if target.device.type == "cpu" else 0
+    memory = AT_WORK + EACH * images + 4 * outputs * job.plan.batch + laid_out
+    return Room(held(), memory, images * (decoded + numbers))
 
 
 def held() -> int | None:

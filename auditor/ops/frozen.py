@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from auditor.ops.packed import Pair, convolved, packed, packs
-from auditor.ops.winograd import Kernel, fits, pays
+from auditor.ops.winograd import TILE, Kernel, fits, pays
 
 LEAST_PAIRS = 64 * 128
 """Pairs of channels below which a convolution is left to torch: there is little to lay out, and a call from Python more costs
@@ -124,3 +124,15 @@ def stand_in(model: nn.Module) -> int:
         assert isinstance(module, nn.Conv2d)
         model.set_submodule(name, Convolution.of(module))
     return len(found)
+
+
+def laid_out_bytes(model: nn.Module) -> int:
+    """What the convolutions of `model` hold at most besides their weights, once all are laid out for forwards and gradients."""
+    count = 0
+    for module in model.modules():
+        if takes(module) and isinstance(module, nn.Conv2d):
+            weight = module.weight
+            tiled = fits(weight, (1, 1), module.dilation, 1)
+            laid = TILE**2 * weight[:, :, 0, 0].numel() * weight.element_size() if tiled else weight.nbytes
+            count += 2 * laid + weight.nbytes  # the gradient's filters are turned about, a weight of their own
+    return count

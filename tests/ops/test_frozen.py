@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from auditor.ops import frozen
-from auditor.ops.frozen import Convolution, Weight, stand_in, takes
+from auditor.ops.frozen import Convolution, Weight, laid_out_bytes, stand_in, takes
 from auditor.ops.lean import cheaper, lighter
 from auditor.ops.winograd import Kernel, pays
 from tests.ops.compared import EXACT, apart, drawn
@@ -149,3 +149,18 @@ def test_weights_that_learn_take_the_direct_way() -> None:
     made(maps).square().mean().backward()
     assert conv.weight.grad is not None
     assert conv.weight.grad.abs().max() > 0
+
+
+def test_what_the_plan_counts_is_what_is_held(net: Net) -> None:
+    """Both directions of every convolution that is replaced; the one with gaps is not laid out by tiles."""
+    fast = lighter(net, drawn(1, 3, 64, 64, dtype=torch.float32))
+    leaf = drawn(4, 3, 64, 64, dtype=torch.float32).requires_grad_()
+    fast(leaf).sum().backward()
+    held = 0
+    for module in fast.modules():
+        if isinstance(module, Convolution) and module.made is not None:
+            held += module.made.turned.values.nbytes
+            for weight in (module.made, module.made.turned):
+                kept = [value for value in weight.made.values() if not isinstance(value, Weight)]
+                held += sum(value.places.nbytes if isinstance(value, Kernel) else weight.values.nbytes for value in kept)
+    assert 0 < held == laid_out_bytes(net)
