@@ -133,7 +133,10 @@ def test_memory_grows_by_what_an_image_adds() -> None:
     calls = (
         SimpleNamespace(name="conv", shape=(3, 8, 10, 10), inputs=(3, 3, 10, 10)), SimpleNamespace(name="fc", kind="Linear", shape=(3, 4), inputs=(3, 8)),
     )  # fmt: skip
-    target = SimpleNamespace(trace=calls, head="fc", outputs=4, input_shape=(3, 10, 10), preprocess=PREPROCESS)
+    model, cpu = torch.nn.Conv2d(128, 128, 3, padding=1), torch.device("cpu")
+    target = SimpleNamespace(
+        trace=calls, head="fc", outputs=4, input_shape=(3, 10, 10), preprocess=PREPROCESS, model=model, device=cpu
+    )
 
     def of(count: int, train: int = 0) -> memory.Room:
         given = SimpleNamespace(
@@ -143,6 +146,7 @@ def test_memory_grows_by_what_an_image_adds() -> None:
 
     few, many = of(1000), of(3000)
     assert many.memory - few.memory == 2000 * memory.EACH
-    assert few.memory == memory.AT_WORK + 1000 * memory.EACH + 2 * 4 * 804
+    laid_out = 2 * 36 * 4 * 128**2 + 9 * 4 * 128**2
+    assert few.memory == memory.AT_WORK + 1000 * memory.EACH + 2 * 4 * 804 + laid_out
     assert few.files == 1000 * (300 + 4 * (8 + 4) + 12 * 91 + 512 * 3)
     assert of(1000, 500).files > few.files
