@@ -1,9 +1,10 @@
 """--tune: which batch, layout, folding and precision make the pass over the data quickest here, and agree with the model.
 
-For each way to compute the forward (the model as it is; channels last; batch norms folded; both; each in bfloat16 too where that
-was asked for) the pass is timed on BATCHES batches of 1, 2, 4 ... images, with all that the probes watch, until larger batches
-are clearly slower. A way is refused where it does not give the classes that the model gives. The quickest one goes into the plan;
-another than the model's own has to be GAIN quicker. Only choosing reads the clock: the plan repeats without it.
+For each way to compute the forward (the model as it is; channels last; batch norms folded; both; with channels last also the
+convolutions laid out; all but these in bfloat16 too where that was asked for) the pass is timed on BATCHES batches of 1, 2, 4 ...
+images, with all that the probes watch, until larger batches are clearly slower. A way is refused where it does not give the
+classes that the model gives. The quickest one goes into the plan; another than the model's own has to be GAIN quicker. Only
+choosing reads the clock: the plan repeats without it.
 """
 
 from __future__ import annotations
@@ -117,6 +118,8 @@ def ways(precisions: Sequence[str]) -> Iterator[Forward]:
     for precision in precisions:
         for channels_last, folded in ((False, False), (True, False), (False, True), (True, True)):
             yield Forward(0, channels_last, folded, precision)
+            if channels_last and precision == "float32":
+                yield Forward(0, channels_last, folded, precision, laid_out=True)
 
 
 def watching(job: Job) -> dict[str, Fold]:

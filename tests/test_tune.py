@@ -88,6 +88,7 @@ def test_the_winner_is_written_used_and_told_and_repeats_to_the_byte_without_a_c
         "channels_last": True,
         "folded": True,
         "precision": "float32",
+        "laid_out": False,
         "refused": "",
         "seconds_an_image": 0.5,
     } in run["tuned"]
@@ -126,6 +127,36 @@ def test_the_pass_is_computed_as_the_plan_says_and_the_next_run_as_the_model_is(
     assert {forward for forward, _ in seen} == {Forward()}
 
 
+class Wide(nn.Module):
+    """A convolution of channels enough."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.a, self.head = nn.Conv2d(3, 128, 3, padding=1), nn.Conv2d(128, 128, 3, padding=1), nn.Linear(128, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.head(torch.relu(self.a(torch.relu(self.stem(x)))).mean((2, 3)))
+        return found
+
+
+def test_convolutions_are_laid_out_where_that_is_quickest_and_their_layers_still_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    model, best = Wide().eval(), Forward(8, channels_last=True, laid_out=True)
+    asked = by_hand(monkeypatch, best)
+    found = audited(tmp_path, "laid", model, tune=True)
+    assert found.record.plan["forward"] == dataclasses.asdict(best)
+    assert {(f.channels_last, f.folded) for f in asked if f.laid_out} == {(True, False)}, "there is no norm to fold"
+    assert "computed with channels last, convolutions laid out" in found.index.read_text()
+    plain = audited(tmp_path, "plain", model)
+    one, other = ((a.path / "audit.json").read_text() for a in (found, plain))
+    for layer in ("stem", "a"):
+        assert one.count(f'"{layer}"') == other.count(f'"{layer}"') > 0, "what the layers show is found by their names"
+    refused = [t["refused"] for t in json.loads((audited(tmp_path, "small", tune=True).path / "run.json").read_text())["tuned"]]
+    assert sum("no convolution of the model can be laid out" in why for why in refused) == 2
+
+
 def test_bfloat16_is_chosen_only_where_it_is_asked_for_and_said_to_be_approximate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +184,7 @@ def test_what_a_model_does_not_bear_is_refused_and_the_rest_goes_on(tmp_path: Pa
     found = audited(tmp_path, "x", plain, tune=True, probes="performance")
     assert not found.record.plan["forward"]["folded"]
     trials = json.loads((found.path / "run.json").read_text())["tuned"]
-    assert {t["refused"] for t in trials if t["folded"]} == {
+    assert {t["refused"] for t in trials if t["folded"] and not t["laid_out"]} == {
         "batch norms folded: no batch norm of the model can be folded",
         "channels last, batch norms folded: no batch norm of the model can be folded",
     }
@@ -190,7 +221,7 @@ def test_what_cannot_be_is_refused_before_any_work(tmp_path: Path, given: dict[s
     ("forward", "told"),
     [
         ({"precision": "float8"}, "expected a precision of float32, bfloat16 in forward, got 'float8'"),
-        ({"folded": "yes"}, "expected channels_last and folded true or false"),
+        ({"folded": "yes"}, "expected channels_last, folded and laid_out true or false"),
         ({"batch": -1}, "expected batch >= 0 in forward, got -1"),
         ({"colour": 1}, "unexpected keyword argument 'colour'"),
     ],

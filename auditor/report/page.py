@@ -146,6 +146,7 @@ def computed(plan: Mapping[str, Json]) -> list[str]:
     """How forwards were computed, where it was not as the model is."""
     how, seen = part(plan, "forward"), part(plan, "tuned")
     said = ["channels last"] * bool(how.get("channels_last")) + ["batch norms folded"] * bool(how.get("folded"))
+    said += ["convolutions laid out"] * bool(how.get("laid_out"))
     precision = str(how.get("precision", "float32"))
     rough = precision != "float32"
     said += [precision] * rough

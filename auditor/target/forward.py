@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import TargetError
+from auditor.ops.frozen import takes
 from auditor.ops.lean import AGREEMENT, copied
 from auditor.target import contract
 from auditor.target.weights import line
@@ -31,15 +32,18 @@ class Forward:
     """Batch norms folded into the convolutions before them."""
     precision: str = "float32"
     """A word of PRECISIONS."""
+    laid_out: bool = False
+    """Convolutions of many channels by weights that are laid out once, and by fewer multiplications where that pays (CPU)."""
 
     @property
     def as_it_is(self) -> bool:
         """Whether the model itself does the work."""
-        return not (self.channels_last or self.folded) and self.precision == "float32"
+        return not (self.channels_last or self.folded or self.laid_out) and self.precision == "float32"
 
     def told(self) -> str:
         """In words, without the batch."""
         said = ["channels last"] * self.channels_last + ["batch norms folded"] * self.folded
+        said += ["convolutions laid out"] * self.laid_out
         return ", ".join([*said, self.precision] if self.precision != "float32" else said) or "the model as it is"
 
     @classmethod
@@ -48,8 +52,8 @@ class Forward:
         made = cls(**found)
         if type(made.batch) is not int or made.batch < 0:
             raise ValueError(f"expected batch >= 0 in forward, got {made.batch!r}")
-        if type(made.channels_last) is not bool or type(made.folded) is not bool:
-            raise ValueError("expected channels_last and folded true or false in forward")
+        if not all(type(flag) is bool for flag in (made.channels_last, made.folded, made.laid_out)):
+            raise ValueError("expected channels_last, folded and laid_out true or false in forward")
         if made.precision not in PRECISIONS:
             raise ValueError(f"expected a precision of {', '.join(PRECISIONS)} in forward, got {made.precision!r}")
         return made
@@ -76,12 +80,16 @@ class Made:
 def made(module: nn.Module, example: Tensor, how: Forward, *, wrapped: bool) -> Made:
     """A copy of `module` (in eval mode) for `how`, tried on `example` (n,C,H,W). `wrapped`: whether it is a `contract.Scores`.
 
-    Raises TargetError where it cannot be copied, holds no batch norm to fold, or gives other outputs than the model.
+    Raises TargetError where it cannot be copied, holds no batch norm to fold or no convolution to lay out, or gives other outputs
+    than the model.
     """
+    if how.laid_out and (example.device.type != "cpu" or how.precision != "float32" or not any(map(takes, module.modules()))):
+        raise TargetError(f"{how.told()}: no convolution of the model can be laid out, on the CPU in float32")
     try:
         found = copied(
             module, example, lambda net, images: first(net(images)),
-            folded=how.folded, last=how.channels_last, dtype=PRECISIONS[how.precision],
+            folded=how.folded, last=how.channels_last, frozen=how.laid_out,
+            dtype=PRECISIONS[how.precision],
         )  # fmt: skip
     except TargetError:
         raise
