@@ -19,6 +19,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ from auditor.config import load_config
 from auditor.demo import data, models
 from auditor.estimate import Rates, measured
 from auditor.job import Job
-from auditor.ops import packed, winograd
+from auditor.ops import frozen, fused, packed, winograd
 from auditor.planning import Wish
 from auditor.preprocess import IMAGENET_MEAN, IMAGENET_STD, Geometry, Preprocess
 from auditor.store import read_json
@@ -116,8 +117,11 @@ def counted(case: Case, given: Any, folder: Path, job: Job) -> tuple[float, floa
     """(forward, backward) multiplications of an audit, each in those of one image through the network."""
     with FlopCounterMode(display=False) as one, torch.no_grad():
         job.target.module(job.dataset.load(range(1)))
-    direct = mock.patch.object(packed, "packs", return_value=False), mock.patch.object(winograd, "gain", return_value=0.0)
-    with direct[0], direct[1], FlopCounterMode(display=False) as whole:
+    with ExitStack() as direct:  # by operations that the counter knows
+        for module in (packed, frozen, fused):
+            direct.enter_context(mock.patch.object(module, "packs", return_value=False))
+        direct.enter_context(mock.patch.object(winograd, "gain", return_value=0.0))
+        whole = direct.enter_context(FlopCounterMode(display=False))
         audit(case, given, folder)
     by_operation = {str(op): count for op, count in whole.get_flop_counts()["Global"].items()}
     back = sum(count for op, count in by_operation.items() if "backward" in op)
