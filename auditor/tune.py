@@ -95,7 +95,7 @@ def chosen(job: Job, precisions: Sequence[str]) -> tuple[Forward, dict[str, Json
     job.target.compute_as(Forward())
     expected = outputs(job, positions, job.plan.batch)
     trials: list[Trial] = []
-    for way in ways(precisions):
+    for way in ways(precisions, lays_out=job.target.device.type == "cpu"):
         try:
             job.target.compute_as(way)
         except TargetError as error:
@@ -113,12 +113,12 @@ def chosen(job: Job, precisions: Sequence[str]) -> tuple[Forward, dict[str, Json
     raise ConfigError("--tune: the model gives other classes for the same images from batch to batch; leave out --tune")
 
 
-def ways(precisions: Sequence[str]) -> Iterator[Forward]:
-    """All ways to compute, without a batch; the model as it is first."""
+def ways(precisions: Sequence[str], *, lays_out: bool) -> Iterator[Forward]:
+    """All ways to compute, without a batch; the model as it is first. `lays_out`: whether this device gains by laying out."""
     for precision in precisions:
         for channels_last, folded in ((False, False), (True, False), (False, True), (True, True)):
             yield Forward(0, channels_last, folded, precision)
-            if channels_last and precision == "float32":
+            if lays_out and channels_last and precision == "float32":
                 yield Forward(0, channels_last, folded, precision, laid_out=True)
 
 

@@ -223,7 +223,8 @@ def inversion(setting: Setting) -> Method:
         clock = time.process_time()
 
         def phi(images: Tensor) -> Tensor:
-            return activation(setting.target.light, ("", INVERTED, "output"), images)
+            light = setting.target.light
+            return activation(light.model, ("", INVERTED, "output"), light.prepared(images))
 
         with torch.no_grad():
             wanted = phi(normalise(setting.content[None]))

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from auditor.errors import TargetError
-from auditor.ops.lean import layout_on
 from auditor.ops.truncate import truncated
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def phi_of(target: Target, layers: Sequence[str]) -> Phi:
     normalise = target.preprocess.normalise
 
     def phi(images: Tensor) -> tuple[Tensor, ...]:
-        found = watched(target.light, normalise(images).contiguous(memory_format=layout_on(images.device)), layers)
+        found = watched(target.light.model, target.light.prepared(normalise(images)), layers)
         return tuple(target.maps(layer, output) for layer, output in zip(layers, found, strict=True))
 
     return phi

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from auditor.ops.packed import Pair, convolved, packed, packs
@@ -70,6 +71,7 @@ class _Convolved(torch.autograd.Function):
         return weight.convolved(maps, bias, padding)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         """The convolution of the gradient with the filters turned about."""
         found: Tensor = ctx.weight.turned.convolved(gradients[0], None, ctx.weight.left_of(ctx.padding))
@@ -77,34 +79,36 @@ class _Convolved(torch.autograd.Function):
 
 
 class Convolution(nn.Conv2d):
-    """Stands in for a convolution with a frozen weight; where the weight learns after all, it is the same convolution."""
+    """A convolution with a frozen weight; where the weight learns after all, it is what it was. Made by `stand_in`.
+
+    What is laid out is made anew where the weight is another one or was written to, but by way of `.data` within its own memory.
+    """
 
     made: Weight | None = None
-
-    @classmethod
-    def of(cls, conv: nn.Conv2d) -> Convolution:
-        """With the parameters of `conv`, which `takes` has taken."""
-        assert not isinstance(conv.padding, str)
-        kernel, padding, dilation = ((part[0], part[1]) for part in (conv.kernel_size, conv.padding, conv.dilation))
-        made = cls(
-            conv.in_channels, conv.out_channels, kernel, padding=padding, dilation=dilation, bias=False, device="meta"
-        )  # fmt: skip
-        made.weight, made.bias = conv.weight, conv.bias
-        return made.train(conv.training)
+    state: tuple[Any, ...] = ()
 
     def forward(self, input: Tensor) -> Tensor:
         """(n,I,h,w) -> (n,O,h',w')."""
         learns = self.weight.requires_grad or (self.bias is not None and self.bias.requires_grad)
         if learns or input.ndim != 4 or input.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return super().forward(input)
-        if self.made is None or self.made.values is not self.weight:
-            self.made = Weight(self.weight, (self.dilation[0], self.dilation[1]))
+        state = state_of(self.weight)
+        if self.made is None or self.made.values is not self.weight or self.state != state:
+            self.made, self.state = Weight(self.weight, (self.dilation[0], self.dilation[1])), state
         assert not isinstance(self.padding, str)
         return self.made(input, self.bias, (self.padding[0], self.padding[1]))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "made"}  # what is laid out cannot be copied
+
+
+def state_of(weight: Tensor) -> tuple[Any, ...]:
+    """What changes where a weight is written to, moved, or turned into another type."""
+    return 0 if weight.is_inference() else weight._version, weight.data_ptr(), weight.dtype
+
 
 def takes(conv: nn.Module) -> bool:
-    """Whether a `Convolution` can stand in for this module."""
+    """Whether this module can be a `Convolution`."""
     return (
         type(conv) is nn.Conv2d
         and conv.stride == (1, 1)
@@ -113,16 +117,17 @@ def takes(conv: nn.Module) -> bool:
         and conv.padding_mode == "zeros"
         and not isinstance(conv.padding, str)
         and all(p <= d * (k - 1) for p, d, k in zip(conv.padding, conv.dilation, conv.kernel_size, strict=True))
-        and not (conv._forward_hooks or conv._forward_pre_hooks or conv._backward_hooks or conv._backward_pre_hooks)
     )
 
 
 def stand_in(model: nn.Module) -> int:
-    """Put a `Convolution` into `model`, in place, wherever one can stand in; how many."""
-    found = [(name, module) for name, module in model.named_modules() if name and takes(module)]
-    for name, module in found:
-        assert isinstance(module, nn.Conv2d)
-        model.set_submodule(name, Convolution.of(module))
+    """Make every convolution of `model` that can be one a `Convolution`, in place; how many.
+
+    A module stays the object that it is, with its names, hooks and whatever else was hung on it.
+    """
+    found = [module for module in model.modules() if takes(module)]
+    for module in found:
+        module.__class__ = Convolution
     return len(found)
 
 
@@ -134,5 +139,6 @@ def laid_out_bytes(model: nn.Module) -> int:
             weight = module.weight
             tiled = fits(weight, (1, 1), module.dilation, 1)
             laid = TILE**2 * weight[:, :, 0, 0].numel() * weight.element_size() if tiled else weight.nbytes
-            count += 2 * laid + weight.nbytes  # the gradient's filters are turned about, a weight of their own
+            # the gradient's filters are turned about, a weight of their own; few tiles and many are laid out both ways
+            count += 2 * laid + weight.nbytes * (3 if tiled else 1)
     return count

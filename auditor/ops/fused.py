@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from auditor.ops.frozen import Convolution
+from auditor.ops.frozen import Convolution, state_of
 from auditor.ops.packed import fused_convolved, packed, packs
 
 RECTIFIERS = (functional.relu, functional.relu_, torch.relu, torch.relu_, "relu", "relu_", nn.ReLU)
@@ -33,14 +33,16 @@ class Fused(nn.Module):
         self.over = False
         """Whether what is added is read by nobody else: the sum is laid over it."""
         self.laid: Tensor | None = None
+        self.state: tuple[Any, ...] = ()
         assert not isinstance(conv.padding, str)
         self.how = (conv.stride, conv.padding, conv.dilation, conv.groups)
 
     def forward(self, maps: Tensor, added: Tensor | None = None) -> Tensor:
         """(n,I,h,w) -> (n,O,h',w')."""
         if packs(maps, self.conv.weight, least=1):
-            if self.laid is None:
-                self.laid = packed(self.conv.weight, tuple(maps.shape), *self.how)
+            state = state_of(self.conv.weight)
+            if self.laid is None or self.state != state:
+                self.laid, self.state = packed(self.conv.weight, tuple(maps.shape), *self.how), state
             if self.laid is not None:
                 return fused_convolved(
                     maps, self.laid, self.conv.bias, *self.how, added=added, over=self.over, rectified=self.rectified
@@ -48,6 +50,9 @@ class Fused(nn.Module):
         found: Tensor = self.conv(maps)
         found = found if added is None else found + added
         return functional.relu(found) if self.rectified else found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "laid": None}  # what is laid out cannot be copied
 
 
 class Tracer(fx.Tracer):
@@ -62,8 +67,9 @@ def fused(model: nn.Module, example: Tensor, agreement: float) -> nn.Module | No
     """`model` (frozen, in eval mode), its convolutions fused with what follows; None where nothing is, or it cannot be traced.
 
     It shares the weights. To be called without gradients, with as many images as one likes of the size of `example` (n,C,H,W).
-    Tracing takes `x += y` for `x = x + y`, and what a forward draws at random or counts as it was then: it is given only where it
-    answers as the model does on `example`, to `agreement` of the largest number.
+    Tracing takes `x += y` for `x = x + y`, what a forward draws at random or counts as it was then, and a branch as it went then
+    where it hides that it looks at values. So it is given only where it answers as the model does, to `agreement` of the largest
+    number, on `example`, its negative and 255 times it, by one, by all and by twice as many images: elsewhere it may differ.
     """
     try:
         made = fx.GraphModule(model, Tracer().trace(model))
@@ -72,8 +78,11 @@ def fused(model: nn.Module, example: Tensor, agreement: float) -> nn.Module | No
             shapes.run(example.clone())
             if not fuse(made, shapes.of):
                 return None
-            answer, again = model(example.clone()), made(example.clone())
-        return made if float((again - answer).abs().max()) <= agreement * float(answer.abs().max()) else None
+            for given in (example, example[:1], -example, 255 * example, torch.cat([example, example])):
+                answer, again = model(given.clone()), made(given.clone())
+                if not float((again - answer).abs().max()) <= agreement * float(answer.abs().max()):
+                    return None
+        return made
     except Exception:  # noqa: BLE001 - whatever a user's own module does not bear, it goes on as it is
         return None
 
@@ -97,7 +106,7 @@ def fuse(made: fx.GraphModule, shapes: dict[fx.Node, torch.Size]) -> int:
     """Fuse in place what can be; how many convolutions."""
     modules = dict(made.named_modules())
     for node in list(made.graph.nodes):
-        if node.op == "call_module" and isinstance(modules[node.target], NOTHING):
+        if node.op == "call_module" and isinstance(modules[node.target], NOTHING) and plain(modules[node.target]):
             node.replace_all_uses_with(node.args[0])
             made.graph.erase_node(node)
     order = {node: place for place, node in enumerate(made.graph.nodes)}
@@ -153,12 +162,12 @@ def spare(made: fx.GraphModule) -> None:
 
 def fuses(module: nn.Module) -> bool:
     """Whether it is a convolution that the fused operation carries out."""
-    return (
-        type(module) is nn.Conv2d
-        and module.padding_mode == "zeros"
-        and not isinstance(module.padding, str)
-        and not (module._forward_hooks or module._forward_pre_hooks)
-    )
+    return type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str) and plain(module)
+
+
+def plain(module: nn.Module) -> bool:
+    """Whether it does what its class does, and nothing is hung on it."""
+    return not (module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
 def only_reader(node: fx.Node) -> fx.Node | None:
@@ -174,6 +183,8 @@ def kind(node: fx.Node, modules: dict[str, nn.Module]) -> Any:
 def is_one_of(node: fx.Node, kinds: tuple[Any, ...], modules: dict[str, nn.Module]) -> bool:
     """Whether a node calls one of `kinds` with nothing but tensors: no factor, no place for the result."""
     if node.op not in ("call_module", "call_function", "call_method") or set(node.kwargs) - {"inplace"}:
+        return False
+    if node.op == "call_module" and not plain(modules[str(node.target)]):
         return False
     return kind(node, modules) in kinds and all(isinstance(given, fx.Node) for given in operands(node))
 

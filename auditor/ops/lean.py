@@ -140,24 +140,37 @@ def cheaper(model: nn.Module, example: Tensor, ask: Ask = asked_whole) -> nn.Mod
     return found.module if gained and found.apart <= AGREEMENT * found.largest else None
 
 
-def lighter(model: nn.Module, example: Tensor, ask: Ask = asked_whole) -> nn.Module:
-    """A copy of `model` (in eval mode) that shares its weights, and whose convolutions are those of `ops.frozen` on the CPU.
+@dataclass(frozen=True)
+class Light:
+    """A model whose every module gives what it gives in the model it was made of, up to rounding; perhaps that model itself."""
 
-    Each of its modules gives what that of the model does, up to rounding. `model` itself where there is nothing to gain, where it
-    cannot be copied, or where `ask` of `example` (n,C,H,W) differs by more than AGREEMENT.
+    model: nn.Module
+    last: bool = False
+    """Whether images are to have their channels innermost."""
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """Images (n,C,H,W) as it takes them."""
+        return images.contiguous(memory_format=torch.channels_last) if self.last else images
+
+
+def lighter(model: nn.Module, example: Tensor, ask: Ask = asked_whole) -> Light:
+    """A copy of `model` (in eval mode) that shares its weights, and whose convolutions are those of `ops.frozen`, on the CPU.
+
+    `model` itself where there is nothing to gain, where it cannot be copied or bears no channels last, or where `ask` of
+    `example` (n,C,H,W) differs by more than AGREEMENT.
     """
     if not channels_last(example):
-        return model
+        return Light(model)
     try:
         shared = {id(held): held for held in (*model.parameters(), *model.buffers())}
-        fast = copy.deepcopy(model, shared)
-        if not stand_in(fast):
-            return model
+        fast = Light(copy.deepcopy(model, shared), last=True)
+        if not stand_in(fast.model):
+            return Light(model)
         with torch.no_grad():
-            answer, again = ask(model, example), ask(fast, example)
-        return fast if float((again - answer).abs().max()) <= AGREEMENT * float(answer.abs().max()) else model
+            answer, again = ask(model, example), ask(fast.model, fast.prepared(example))
+        return fast if float((again - answer).abs().max()) <= AGREEMENT * float(answer.abs().max()) else Light(model)
     except Exception:  # noqa: BLE001 - whatever a user's own module does not bear, the model as it is serves as well
-        return model
+        return Light(model)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ class Kernel:
         height, width = (maps.shape[2 + i] + 2 * padding[i] - TAPS + 1 for i in range(2))
         shape = (n, outputs, height, width)
         found = torch.empty(shape, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last)
+        if n == 0:
+            return found
         rows, columns = -(-height // OUT), -(-width // OUT)
         channels = maps.shape[1]
         each = rows * columns * TILE * TILE * (channels + outputs) * maps.element_size()

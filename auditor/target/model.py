@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from auditor.errors import ContractError, TargetError
 from auditor.ops.batching import images_at_once
-from auditor.ops.lean import lighter
+from auditor.ops.lean import Light, lighter
 from auditor.ops.maps import Shape, as_maps
 from auditor.preprocess import Opaque, Preprocess
 from auditor.target import contract
@@ -120,9 +120,9 @@ class Target:
         return made(self.module, images, self.forward, wrapped=self.module is not self.model)
 
     @cached_property
-    def light(self) -> nn.Module:
+    def light(self) -> Light:
         """`model`, or a copy that gives the same up to rounding at less cost: for what asks thousands of times for gradients."""
-        images = test_batch(self.preprocess, self.input_shape, self.device)[:1]
+        images = test_batch(self.preprocess, self.input_shape, self.device)
         return lighter(self.model, images, lambda net, given: first(net(given)))
 
     def scores(self, images: Tensor) -> Tensor:

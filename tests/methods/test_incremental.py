@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auditor.methods.incremental import Patch, UnsupportedError, Work, scores_of_windows
+from auditor.methods.incremental import Kept, Patch, UnsupportedError, Work, scores_of_windows
 from auditor.methods.incremental.order import at_once, parts, turns
 from auditor.methods.incremental.packed import convolved
 from auditor.methods.incremental.windows import Side
@@ -352,4 +352,29 @@ def test_a_weight_that_is_laid_out_gives_what_it_gives_as_it_lies(
         assert found.shape == wanted.shape
         assert (found - wanted).abs().max() < 1e-5 * wanted.abs().max()
     if packs(maps, weight):
-        assert work.of_weights.once("packed", (weight, *how), lambda: pytest.fail("it was not laid out")) is not None
+        assert work.keeper(weight).once("packed", (weight, *how), lambda: pytest.fail("it was not laid out")) is not None
+
+
+class Standardised(nn.Conv2d):
+    """Makes its weight anew in every forward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x, self.weight / self.weight.norm(), self.bias, padding=1)
+
+
+def test_what_follows_from_the_weights_is_kept_from_image_to_image_and_what_a_forward_makes_is_not() -> None:
+    plain, anew = (kind(3, 4, 3, padding=1) for kind in (nn.Conv2d, Standardised))
+    for conv, grows in ((plain, 1), (anew, 0)):
+        model, kept, sizes = Then(conv, nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1)).double().eval(), Kept(), []
+        with torch.no_grad():
+            model(torch.randn(1, 3, SIDE, SIDE, dtype=torch.float64))
+        for seed in range(3):
+            image = torch.randn(1, 3, SIDE, SIDE, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+            windows, places = torch.zeros(2, 3, 4, 4, dtype=torch.float64), (np.array([3, 9]), np.array([5, 20]))
+            work = Work(kept)
+            found = scores_of_windows(model, work, image, windows, places)
+            wanted = brute(model, image, windows, tuple(torch.from_numpy(p) for p in places))
+            assert (found - wanted).abs().max() < EXACT * wanted.abs().max()
+            sizes.append(len(kept.kept))
+        assert sizes[0] == sizes[-1]
+        assert (sizes[0] > 0) == bool(grows)

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+import auditor
 from auditor.ops import frozen
 from auditor.ops.frozen import Convolution, Weight, laid_out_bytes, stand_in, takes
 from auditor.ops.lean import cheaper, lighter
+from auditor.ops.truncate import truncated
 from auditor.ops.winograd import Kernel, pays
 from tests.ops.compared import EXACT, apart, drawn
 
@@ -95,7 +97,12 @@ def replaced(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if isinstance(module, Convolution)]
 
 
-@pytest.mark.parametrize("make", [lighter, cheaper])
+def light(model: nn.Module, images: Tensor) -> nn.Module:
+    """The copy that `lighter` makes."""
+    return lighter(model, images).model
+
+
+@pytest.mark.parametrize("make", [light, cheaper])
 def test_a_model_takes_the_cheaper_way_and_says_the_same(
     net: Net, make: Callable[[nn.Module, Tensor], nn.Module | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,20 +126,86 @@ def test_a_model_takes_the_cheaper_way_and_says_the_same(
         slopes.append((scores.detach(), torch.autograd.grad(scores.square().sum(), leaf)[0]))
     assert all(apart(found, wanted) < 1e-4 for found, wanted in zip(*reversed(slopes), strict=True))
     assert all(torch.equal(held, before[name]) for name, held in net.state_dict().items())
+    again = copy.deepcopy(fast)
+    assert apart(again(images), net(images)) < 1e-4, "a copy lays its weights out for itself"
 
 
-def test_a_light_model_shares_its_weights_and_shows_every_layer(net: Net) -> None:
-    fast = lighter(net, drawn(1, 3, 64, 64, dtype=torch.float32))
-    assert {held.data_ptr() for held in fast.parameters()} == {held.data_ptr() for held in net.parameters()}
-    assert [name for name, _ in fast.named_modules()] == [name for name, _ in net.named_modules()]
+class Tied(nn.Module):
+    """One convolution under two names, others in a plain list as well, and one with a hook."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        conv = nn.Conv2d(128, 128, 3, padding=1)
+        self.stem, self.a, self.b = nn.Conv2d(3, 128, 3, padding=1), conv, conv
+        self.convs = [nn.Conv2d(128, 128, 3, padding=1) for _ in range(2)]
+        for number, held in enumerate(self.convs):
+            self.add_module(f"conv{number}", held)
+        self.conv1.register_forward_hook(lambda _module, _given, out: out * 0.5)  # type: ignore[union-attr,operator]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.b(self.a(self.stem(x)).relu()).relu()
+        for conv in self.convs:
+            x = conv(x).relu()
+        return x.mean((2, 3))
+
+
+def test_a_light_model_shares_its_weights_and_shows_every_layer() -> None:
+    torch.manual_seed(0)
+    model, images = Tied().eval().requires_grad_(False), drawn(2, 3, 32, 32, dtype=torch.float32)
+    found = lighter(model, images)
+    assert replaced(found.model) == ["a", "conv0", "conv1"]
+    assert {held.data_ptr() for held in found.model.parameters()} == {held.data_ptr() for held in model.parameters()}
+    for layer in ("a", "a#1", "conv0", "conv1", ""):
+        assert apart(truncated(found.model, found.prepared(images), layer), truncated(model, images, layer)) < 1e-5
+
+
+class Viewed(nn.Module):
+    """Bears no other layout than its own, as networks of old."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = nn.Conv2d(3, 64, 3, 2, 1), nn.Conv2d(64, 128, 3, padding=1), nn.Linear(128 * 36, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.b(self.a(x).relu()).relu()
+        found: Tensor = self.head(x.view(x.size(0), -1))
+        return found
+
+
+def test_a_model_that_bears_no_channels_last_is_asked_as_it_is() -> None:
+    model, images = Viewed().eval(), drawn(2, 3, 12, 12, dtype=torch.float32)
+    found = lighter(model, images)
+    assert found.model is model
+    assert torch.equal(found.model(found.prepared(images)), model(images))
+    assert auditor.visualise(model, "", [1], size=12, steps=2).shape == (1, 3, 12, 12)
+
+
+def test_a_weight_that_is_written_to_is_laid_out_anew() -> None:
+    conv = nn.Conv2d(128, 128, 3, padding=1, bias=False).requires_grad_(False)
+    assert stand_in(nn.Sequential(conv)) == 1
+    maps = drawn(8, 128, 28, 28, dtype=torch.float32)
+    before = conv(maps)
+    with torch.no_grad():
+        conv.weight.mul_(2)
+    assert apart(conv(maps), 2 * before) < 1e-6
+    assert conv.double()(maps.double()).dtype is torch.float64
+
+
+def test_a_second_derivative_is_refused() -> None:
+    weight = Weight(drawn(128, 128, 3, 3, dtype=torch.float32), (1, 1))
+    for count in (1, 8):
+        leaf = drawn(count, 128, 12, 12, dtype=torch.float32).requires_grad_()
+        slope = torch.autograd.grad(weight(leaf, None, (1, 1)).square().sum(), leaf, create_graph=True)[0]
+        with pytest.raises(RuntimeError, match="differentiat"):
+            torch.autograd.grad(slope.sum(), leaf)
+
+
+def test_no_images_give_no_maps() -> None:
+    assert Kernel(drawn(4, 3, 3, 3))(drawn(0, 3, 6, 6), None, (1, 1)).shape == (0, 4, 6, 6)
 
 
 def test_what_cannot_be_replaced_stays() -> None:
-    conv = nn.Conv2d(128, 128, 3, padding=1)
-    assert takes(conv)
-    handle = conv.register_forward_hook(lambda *_: None)
-    assert not takes(conv), "its hook would be lost"
-    handle.remove()
+    assert takes(nn.Conv2d(128, 128, 3, padding=1))
     assert not takes(nn.Conv2d(64, 64, 3, padding=1)), "little to gain"
     kinds = ({"stride": 2}, {"groups": 2}, {"padding": "same"}, {"padding": 1, "padding_mode": "reflect"}, {"padding": 3})
     for kind in kinds:
@@ -143,19 +216,20 @@ def test_what_cannot_be_replaced_stays() -> None:
 def test_weights_that_learn_take_the_direct_way() -> None:
     """No gradient of the weight goes through the transforms."""
     conv = nn.Conv2d(128, 128, 3, padding=1)
-    made = Convolution.of(conv)
+    assert stand_in(nn.Sequential(conv)) == 1
     maps = drawn(8, 128, 28, 28, dtype=torch.float32)
     assert pays(maps, conv.weight, (1, 1))
-    made(maps).square().mean().backward()
+    conv(maps).square().mean().backward()
     assert conv.weight.grad is not None
     assert conv.weight.grad.abs().max() > 0
 
 
 def test_what_the_plan_counts_is_what_is_held(net: Net) -> None:
-    """Both directions of every convolution that is replaced; the one with gaps is not laid out by tiles."""
-    fast = lighter(net, drawn(1, 3, 64, 64, dtype=torch.float32))
-    leaf = drawn(4, 3, 64, 64, dtype=torch.float32).requires_grad_()
-    fast(leaf).sum().backward()
+    """Both directions of every convolution that is replaced, by few tiles and by many; the one with gaps has none."""
+    fast = light(net, drawn(1, 3, 64, 64, dtype=torch.float32))
+    for side, count in ((64, 4), (16, 1)):
+        leaf = drawn(count, 3, side, side, dtype=torch.float32).requires_grad_()
+        fast(leaf).sum().backward()
     held = 0
     for module in fast.modules():
         if isinstance(module, Convolution) and module.made is not None:

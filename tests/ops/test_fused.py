@@ -175,18 +175,56 @@ def test_a_sum_is_laid_over_what_nobody_else_reads() -> None:
 
 
 class Deciding(nn.Module):
-    """Its forward looks at values."""
+    """Its forward looks at values, and may hide that from tracing."""
+
+    def __init__(self, *, hidden: bool) -> None:
+        super().__init__()
+        self.a, self.hidden = nn.Conv2d(CHANNELS, CHANNELS, 3), hidden
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.hidden:
+            x = x / 255 if isinstance(x, Tensor) and x.max() > 50 else x
+        elif x.mean() > 9:
+            return x
+        return functional.relu(self.a(x))
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_what_decides_on_the_way_is_not_fused(hidden: bool) -> None:
+    assert fused(Deciding(hidden=hidden).eval(), images(2), AGREEMENT) is None
+
+
+def test_what_is_hung_on_a_module_is_not_lost() -> None:
+    """A hook of a rectifier, and a forward of one object's own, that the example does not bring out."""
+    for name in ("relu", "drop", "a"):
+        model = made(lambda m, x: m.relu(m.drop(m.a(x))))
+        module = model.get_submodule(name)
+        if name == "a":
+            module.forward = lambda x, own=module.forward: own(x).clamp(max=1e6)  # type: ignore[method-assign]
+        else:
+            module.register_forward_hook(lambda _module, _given, out: out.clamp(max=1e6))
+        assert fused(model, images(2), AGREEMENT) is None, name
+
+
+class Placed(nn.Module):
+    """Adds what is the same for every image."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.a = nn.Conv2d(CHANNELS, CHANNELS, 3)
+        self.a, self.b = (nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in range(2))
+        self.place = nn.Parameter(torch.randn(1, CHANNELS, 12, 12))
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.a(x)) if x.mean() > 0 else x
+        return functional.relu(self.b(x) + functional.relu(self.a(self.place)))
 
 
-def test_what_decides_on_the_way_is_not_fused() -> None:
-    assert fused(Deciding().eval(), images(2), AGREEMENT) is None
+def test_one_image_as_an_example_serves_many() -> None:
+    model = Placed().eval().requires_grad_(False)
+    found = fused(model, images(1), AGREEMENT)
+    if found is not None:
+        with torch.no_grad():
+            assert (found(images(4)) - model(images(4))).abs().max() < 1e-5
+    assert fused(made(twice), images(1), AGREEMENT) is not None
 
 
 class Classifier(nn.Module):

@@ -142,8 +142,6 @@ def advance(objective: Objective, slots: Sequence[Slot], space: Space) -> list[S
     parts = [Part(group, space) for group in groups.values()]
     with torch.set_grad_enabled(not all(slot.last for slot in order)):
         given = space.normalise(torch.cat([part.shown() for part in parts]))
-        if given.shape[1] > 1:
-            given = given.contiguous(memory_format=torch.channels_last)
         units = torch.tensor([slot.task.unit for slot in order], device=space.device)
         values = objective(given, units)
         total = values.sum() - torch.stack([part.penalty() for part in parts]).sum()

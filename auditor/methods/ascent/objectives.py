@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from auditor.errors import UsageError
 from auditor.methods.ascent.space import Space
 from auditor.methods.inputs import evaluating
-from auditor.ops.lean import cheaper
+from auditor.ops.lean import Light, channels_last, cheaper
 from auditor.ops.maps import Layout, as_maps
 from auditor.ops.truncate import truncated
 
@@ -47,15 +47,18 @@ class Units:
     """A channel's mean over its map, or its value in the middle of it (Yosinski 2015)."""
     layout: Layout | None = None
     """How the output holds maps; where not given, four axes are (n,K,H,W) and three are tokens (n,T,K)."""
+    last: bool = False
+    """Whether the model is given images with their channels innermost, which not every one bears."""
 
     def __call__(self, images: Tensor, units: Tensor) -> Tensor:
         """(n,) activation of unit i of image i. Raises UsageError where the layer has no such unit."""
-        output = truncated(self.model, images, self.layer)
+        output = truncated(self.model, laid(images, self.last), self.layer)
         return pick(by_unit(output if self.layout is None else as_maps(output, self.layout), self.at), units, self.layer)
 
     def lean(self, space: Space) -> Units:
         """The same units at less cost, up to rounding; see `lean_at`."""
-        return replace(self, model=lean_at(self.model, self.layer, space))
+        light = lean_at(self.model, self.layer, space)
+        return replace(self, model=light.model, last=light.last)
 
 
 @dataclass(frozen=True)
@@ -64,23 +67,32 @@ class Energy:
 
     model: nn.Module
     layer: str
+    last: bool = False
+    """As of `Units`."""
 
     def __call__(self, images: Tensor, units: Tensor) -> Tensor:
         """(n,); the units do not matter."""
-        return 0.5 * truncated(self.model, images, self.layer).flatten(1).square().sum(1)
+        return 0.5 * truncated(self.model, laid(images, self.last), self.layer).flatten(1).square().sum(1)
 
     def lean(self, space: Space) -> Energy:
         """The same at less cost, up to rounding; see `lean_at`."""
-        return replace(self, model=lean_at(self.model, self.layer, space))
+        light = lean_at(self.model, self.layer, space)
+        return replace(self, model=light.model, last=light.last)
 
 
-def lean_at(model: nn.Module, layer: str, space: Space) -> nn.Module:
+def laid(images: Tensor, last: bool) -> Tensor:
+    """Images (n,C,H,W), their channels innermost where `last`."""
+    return images.contiguous(memory_format=torch.channels_last) if last and images.shape[1] > 1 else images
+
+
+def lean_at(model: nn.Module, layer: str, space: Space) -> Light:
     """A copy of `model` that gives the output of `layer` at less cost (`ops.lean`), or `model` where there is none.
 
     Tried on two images of noise of `space`, from a seed of its own.
     """
-    noise = torch.rand((2, *space.shape), generator=torch.Generator().manual_seed(0))
-    return cheaper(model, space.normalise(space.drawn(noise)), lambda net, images: truncated(net, images, layer)) or model
+    noise = space.normalise(space.drawn(torch.rand((2, *space.shape), generator=torch.Generator().manual_seed(0))))
+    found = cheaper(model, noise, lambda net, images: truncated(net, images, layer))
+    return Light(model) if found is None else Light(found, channels_last(noise))
 
 
 def by_unit(output: Tensor, at: Place) -> Tensor:

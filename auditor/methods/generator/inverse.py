@@ -131,11 +131,11 @@ def matched_layers(target: Target) -> tuple[str, ...]:
 
 def seen(target: Target, images: Tensor, layers: Sequence[str]) -> tuple[Tensor, ...]:
     """The maps of `layers`, and the features (n,D) behind them, of images (n,C,H,W) in [0,1]; differentiable."""
-    given = target.preprocess.normalise(images)
+    light, given = target.light.model, target.light.prepared(target.preprocess.normalise(images))
     if target.head:
-        found = watched(target.light, given, layers, before=target.head)
+        found = watched(light, given, layers, before=target.head)
     else:
-        found = watched(target.light, given, (*layers, ""))
+        found = watched(light, given, (*layers, ""))
     conv = target.kind_of_head() == "Conv2d" if target.head else found[-1].ndim == 4
     return (*found[:-1], pooled(found[-1], conv=conv))
 

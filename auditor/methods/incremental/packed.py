@@ -21,10 +21,10 @@ def convolved(
     """
     how = (stride, padding, dilation, groups)
     if fits(weight, stride, dilation, groups) and pays(maps, weight, padding):
-        kernel: Kernel = work.of_weights.once("winograd", (weight,), lambda: Kernel(weight))
+        kernel: Kernel = work.keeper(weight).once("winograd", (weight,), lambda: Kernel(weight))
         return kernel(maps, bias, padding)
     if packed.packs(maps, weight):
-        laid = work.of_weights.once("packed", (weight, *how), lambda: packed.packed(weight, tuple(maps.shape), *how))
+        laid = work.keeper(weight).once("packed", (weight, *how), lambda: packed.packed(weight, tuple(maps.shape), *how))
         if laid is not None:
             return packed.convolved(maps, laid, bias, *how)
     return functional.conv2d(maps, work.laid_out(weight), bias, *how)

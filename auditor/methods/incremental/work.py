@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from auditor.ops.lean import folded
 from auditor.types import Array
@@ -20,6 +20,8 @@ class Kept:
 
     def __init__(self) -> None:
         self.kept: dict[Hashable, tuple[Any, Any]] = {}
+        self.lasting: set[int] = set()
+        """Identities of weights that follow from a model's own."""
 
     def once(self, what: str, given: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
         """`compute()`, kept by what it was computed from: tensors by identity, all else by value."""
@@ -35,7 +37,7 @@ class Work(Kept):
     def __init__(self, of_weights: Kept | None = None) -> None:
         super().__init__()
         self.of_weights = Kept() if of_weights is None else of_weights
-        """What follows from a model's weights alone: it serves the next image, too."""
+        """What follows from a model's own weights alone: it serves the next image, too."""
         self.known = 0
         """How much the first batch of windows left kept."""
         self.done = 0
@@ -51,14 +53,21 @@ class Work(Kept):
     def folded(self, weight: Tensor, bias: Tensor | None, norm: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
         """A convolution's weight (O,I,kh,kw) and bias with the batch norm (mean, variance, weight, bias, eps) behind it."""
         *own, eps = norm
-        found: tuple[Tensor, Tensor] = self.of_weights.once(
-            "fold", (weight, bias, *norm), lambda: folded(weight, bias, *own, eps=eps)
-        )
+        keeper = self.keeper(weight)
+        found: tuple[Tensor, Tensor] = keeper.once("fold", (weight, bias, *norm), lambda: folded(weight, bias, *own, eps=eps))
+        keeper.lasting.add(id(found[0]))
         return found
+
+    def keeper(self, weight: Tensor) -> Kept:
+        """Where what follows from a weight is kept: with the image where the forward made the weight, and may make it anew."""
+        own = isinstance(weight, nn.Parameter) or id(weight) in self.of_weights.lasting
+        return self.of_weights if own else self
 
     def laid_out(self, weight: Tensor) -> Tensor:
         """The weight in the memory layout of the maps."""
-        found: Tensor = self.of_weights.once("layout", (weight,), lambda: weight.contiguous(memory_format=torch.channels_last))
+        found: Tensor = self.keeper(weight).once(
+            "layout", (weight,), lambda: weight.contiguous(memory_format=torch.channels_last)
+        )
         return found
 
     @property

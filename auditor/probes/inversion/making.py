@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from auditor.fold import Item, State
 from auditor.methods.inputs import seed_of
@@ -64,7 +64,11 @@ def inverted(target: Target, dataset: Dataset, positions: Sequence[int], objecti
     """Columns of the images at `positions`, inverted together."""
     place, normalise = settings.places[depth], target.preprocess.normalise
     images = as_unit(dataset.pixels(positions), target.device)
-    phi = partial(activation, target.light, place)
+    light = target.light
+
+    def phi(given: Tensor) -> Tensor:
+        return activation(light.model, place, light.prepared(given))
+
     with torch.no_grad():
         wanted = phi(normalise(images))
     result = invert(

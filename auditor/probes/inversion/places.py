@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from auditor.errors import TargetError
-from auditor.ops.lean import layout_on
 from auditor.ops.truncate import truncated
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ def places(target: Target, count: int) -> tuple[Place, ...]:
 def activation(model: torch.nn.Module, place: Place, images: Tensor) -> Tensor:
     """The activation at a place, differentiable. Raises TargetError where it is not one tensor."""
     _, layer, side = place
-    images = images.contiguous(memory_format=layout_on(images.device))
     if layer:
         return truncated(model, images, layer, side=side)
     given = model(images)
