@@ -67,21 +67,24 @@ def square(
     search = (Stripes if norm == "linf" else Bumps)(images, epsilon, seeds, queries)
     at, low = images, torch.full((len(images),), torch.inf, dtype=images.dtype, device=images.device)
     for query in range(queries):
-        tried = search.first() if query == 0 else search.next(at, query)
         # a square that is there already, as one in eight of one pixel in three channels, need not be asked again
-        new = torch.ones_like(who, dtype=torch.bool) if query == 0 else (tried != at).flatten(1).any(1)
+        tried, new = search.first() if query == 0 else search.next(at, query)
         if not bool(new.any()):
             continue
-        asked = who[new]
-        scores = look(model, tried[new], normalise, batch)
+        asked, given = (who, tried) if bool(new.all()) else (who[new], tried[new])
+        scores = look(model, given, normalise, batch)
         record.steps[asked] += 1
         margin = low.new_full(low.shape, torch.inf)
         margin[new] = margins(scores, labels[asked]).to(low)
         better = margin < low
-        at, low = torch.where(wide(better), tried, at), torch.where(better, margin, low)
+        if query == 0:
+            at = tried.clone()
+        else:
+            at[better] = tried[better]
+        low = torch.where(better, margin, low)
         if bool((scores.argmax(1) != labels[asked]).any()):
             stay = torch.ones_like(new)
-            stay[new] = record.note(tried[new], asked, scores)
+            stay[new] = record.note(given, asked, scores)
             who, at, low = who[stay], at[stay], low[stay]
             search.keep(stay)
             if not len(who):
@@ -124,38 +127,40 @@ class Search:
         top, left = u[:, 2 * which] * (self.rows - side + 1), u[:, 2 * which + 1] * (self.columns - side + 1)
         return top.long().clamp_max(self.rows - side), left.long().clamp_max(self.columns - side)
 
-    def first(self) -> Tensor:
-        """The first images that are asked."""
+    def first(self) -> tuple[Tensor, Tensor]:
+        """The first images that are asked, and that all are new."""
         raise NotImplementedError
 
-    def next(self, at: Tensor, query: int) -> Tensor:
-        """The images that are asked at a query, from the best so far (m,C,H,W)."""
+    def next(self, at: Tensor, query: int) -> tuple[Tensor, Tensor]:
+        """The images that are asked at a query, from the best so far (m,C,H,W), and (m,) bool whether they differ from these."""
         raise NotImplementedError
 
 
 class Stripes(Search):
     """L-inf."""
 
-    def first(self) -> Tensor:
+    def first(self) -> tuple[Tensor, Tensor]:
         """Vertical stripes of +-epsilon."""
         stripe = self.drawn[3][:, :, :1].to(self.origin) * 2 - 1
-        return (self.origin + self.epsilon * stripe).clamp(0.0, 1.0)
+        return all_new((self.origin + self.epsilon * stripe).clamp(0.0, 1.0))
 
-    def next(self, at: Tensor, query: int) -> Tensor:
+    def next(self, at: Tensor, query: int) -> tuple[Tensor, Tensor]:
         """A square of +-epsilon in each channel, laid over the best so far."""
         side = self.side(query)
-        top, left = self.corner(query, side)
-        rows, columns = (torch.arange(n, device=at.device)[None] for n in (self.rows, self.columns))
-        down = (rows >= top[:, None]) & (rows < top[:, None] + side)
-        across = (columns >= left[:, None]) & (columns < left[:, None] + side)
-        inside = (down[:, :, None] & across[:, None, :])[:, None]
-        return torch.where(inside, (self.origin + self.epsilon * self.signs(query)).clamp(0.0, 1.0), at)
+        rows, columns = window(self.corner(query, side), side)
+        places = torch.arange(len(at), device=at.device)[:, None, None]
+        signs = self.signs(query).permute(0, 2, 3, 1)
+        fresh = (self.origin[places, :, rows, columns] + self.epsilon * signs).clamp(0.0, 1.0)
+        new = (fresh != at[places, :, rows, columns]).flatten(1).any(1)
+        tried = at.clone()
+        tried[places, :, rows, columns] = fresh
+        return tried, new
 
 
 class Bumps(Search):
     """L2."""
 
-    def first(self) -> Tensor:
+    def first(self) -> tuple[Tensor, Tensor]:
         """A tiling of bumps, of length epsilon."""
         size = min(max(1, self.rows // 5), self.columns)
         change, bump = torch.zeros_like(self.origin), bumps(size).to(self.origin)
@@ -163,7 +168,7 @@ class Bumps(Search):
             for left in range((self.columns % size) // 2, self.columns - size + 1, size):
                 sign = self.drawn[3][:, :, top : top + 1, left : left + 1].to(self.origin) * 2 - 1
                 change[:, :, top : top + size, left : left + size] += bump * sign
-        return self.laid(change)
+        return all_new(self.laid(change))
 
     def laid(self, change: Tensor) -> Tensor:
         """The change at length epsilon over the image, in [0,1]."""
@@ -175,7 +180,7 @@ class Bumps(Search):
         side = max(3, super().side(query))
         return min(side + 1 - side % 2, self.rows, self.columns)
 
-    def next(self, at: Tensor, query: int) -> Tensor:
+    def next(self, at: Tensor, query: int) -> tuple[Tensor, Tensor]:
         """Empty one square, and put its mass, with what the ball has left, into another as a bump."""
         side, change = self.side(query), at - self.origin
         into, out = (window(self.corner(query, side, which), side) for which in (0, 1))
@@ -192,7 +197,13 @@ class Bumps(Search):
         fresh = fresh / (fresh.square().sum((2, 3), keepdim=True).sqrt() + TINY) * (free + held).sqrt()
         change[places, :, out[0], out[1]] = torch.zeros_like(emptied).permute(0, 2, 3, 1)
         change[places, :, into[0], into[1]] = fresh.permute(0, 2, 3, 1)
-        return self.laid(change)
+        tried = self.laid(change)
+        return tried, (tried != at).flatten(1).any(1)
+
+
+def all_new(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (m,C,H,W), and for each that it is to be asked."""
+    return images, torch.ones(len(images), dtype=torch.bool, device=images.device)
 
 
 def window(corner: tuple[Tensor, Tensor], side: int) -> tuple[Tensor, Tensor]:
