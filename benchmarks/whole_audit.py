@@ -37,7 +37,7 @@ from auditor.config import load_config
 from auditor.demo import data, models
 from auditor.estimate import Rates, measured
 from auditor.job import Job
-from auditor.ops import fused, lean, packed, winograd
+from auditor.ops import frozen, fused, lean, winograd
 from auditor.planning import Wish
 from auditor.preprocess import IMAGENET_MEAN, IMAGENET_STD, Geometry, Preprocess
 from auditor.store import read_json
@@ -118,7 +118,7 @@ def counted(case: Case, given: Any, folder: Path, job: Job) -> tuple[float, floa
     with FlopCounterMode(display=False) as one, torch.no_grad():
         job.target.module(job.dataset.load(range(1)))
     with ExitStack() as direct:  # by operations that the counter knows
-        for module in (packed, fused):
+        for module in (frozen, fused):
             direct.enter_context(mock.patch.object(module, "packs", return_value=False))
         direct.enter_context(mock.patch.object(winograd, "gain", return_value=0.0))
         direct.enter_context(mock.patch.object(lean, "stand_in", return_value=0))

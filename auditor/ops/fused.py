@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from auditor.ops.frozen import Convolution, state_of
-from auditor.ops.packed import fused_convolved, packed, packs
+from auditor.ops.packed import convolved, packed, packs
 
 RECTIFIERS = (functional.relu, functional.relu_, torch.relu, torch.relu_, "relu", "relu_", nn.ReLU)
 SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
@@ -44,7 +44,7 @@ class Fused(nn.Module):
             if self.laid is None or self.state != state:
                 self.laid, self.state = packed(self.conv.weight, tuple(maps.shape), *self.how), state
             if self.laid is not None:
-                return fused_convolved(
+                return convolved(
                     maps, self.laid, self.conv.bias, *self.how, added=added, over=self.over, rectified=self.rectified
                 )
         found: Tensor = self.conv(maps)

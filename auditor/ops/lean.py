@@ -150,7 +150,7 @@ class Light:
 
     def prepared(self, images: Tensor) -> Tensor:
         """Images (n,C,H,W) as it takes them."""
-        return images.contiguous(memory_format=torch.channels_last) if self.last else images
+        return images.contiguous(memory_format=torch.channels_last) if self.last and images.shape[1] > 1 else images
 
 
 def lighter(model: nn.Module, example: Tensor, ask: Ask = asked_whole) -> Light:

@@ -34,18 +34,19 @@ def packed(weight: Tensor, shape: tuple[int, ...], *how: Any) -> Tensor | None:
     return found
 
 
-def convolved(maps: Tensor, laid: Tensor, bias: Tensor | None, *how: Any) -> Tensor:
-    """`functional.conv2d`, up to rounding, with a weight that `packed` laid out: by the operation that compiled models call."""
-    stride, padding, dilation, groups = how
-    given: tuple[Any, ...] = (maps, laid, bias, padding, stride, dilation, groups, "none", [], "")
-    found: Tensor = torch.ops.mkldnn._convolution_pointwise(*given)
-    return found
-
-
-def fused_convolved(
-    maps: Tensor, laid: Tensor, bias: Tensor | None, *how: Any, added: Tensor | None, over: bool, rectified: bool
+def convolved(
+    maps: Tensor,
+    laid: Tensor,
+    bias: Tensor | None,
+    *how: Any,
+    added: Tensor | None = None,
+    over: bool = False,
+    rectified: bool = False,
 ) -> Tensor:
-    """relu(conv2d(maps) + added), each of both where asked for, in one operation; `over`: into the room of `added`."""
+    """relu(conv2d(maps) + added), each of both where asked for, with a weight that `packed` laid out, up to rounding.
+
+    By the operations that compiled models call. `over`: into the room of `added`.
+    """
     stride, padding, dilation, groups = how
     form, unary = (padding, stride, dilation, groups), "relu" if rectified else None
     able: Any = torch.ops.mkldnn

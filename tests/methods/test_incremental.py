@@ -352,7 +352,10 @@ def test_a_weight_that_is_laid_out_gives_what_it_gives_as_it_lies(
         assert found.shape == wanted.shape
         assert (found - wanted).abs().max() < 1e-5 * wanted.abs().max()
     if packs(maps, weight):
-        assert work.keeper(weight).once("packed", (weight, *how), lambda: pytest.fail("it was not laid out")) is not None
+        assert (
+            work.keeper(weight).once("laid out", (weight, ("packed", *how)), lambda: pytest.fail("it was not laid out"))
+            is not None
+        )
 
 
 class Standardised(nn.Conv2d):

@@ -52,7 +52,7 @@ class Units:
 
     def __call__(self, images: Tensor, units: Tensor) -> Tensor:
         """(n,) activation of unit i of image i. Raises UsageError where the layer has no such unit."""
-        output = truncated(self.model, laid(images, self.last), self.layer)
+        output = truncated(self.model, Light(self.model, self.last).prepared(images), self.layer)
         return pick(by_unit(output if self.layout is None else as_maps(output, self.layout), self.at), units, self.layer)
 
     def lean(self, space: Space) -> Units:
@@ -72,17 +72,12 @@ class Energy:
 
     def __call__(self, images: Tensor, units: Tensor) -> Tensor:
         """(n,); the units do not matter."""
-        return 0.5 * truncated(self.model, laid(images, self.last), self.layer).flatten(1).square().sum(1)
+        return 0.5 * truncated(self.model, Light(self.model, self.last).prepared(images), self.layer).flatten(1).square().sum(1)
 
     def lean(self, space: Space) -> Energy:
         """The same at less cost, up to rounding; see `lean_at`."""
         light = lean_at(self.model, self.layer, space)
         return replace(self, model=light.model, last=light.last)
-
-
-def laid(images: Tensor, last: bool) -> Tensor:
-    """Images (n,C,H,W), their channels innermost where `last`."""
-    return images.contiguous(memory_format=torch.channels_last) if last and images.shape[1] > 1 else images
 
 
 def lean_at(model: nn.Module, layer: str, space: Space) -> Light:
