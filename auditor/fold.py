@@ -61,8 +61,8 @@ class Fold(ABC):
     def merge(self, other: Self) -> None:
         """Take in the state of a fold that saw later samples."""
 
-    def beside(self, earlier: Self) -> None:  # noqa: B027 - nothing, where a fold has no use for it
-        """Told, while fresh, what earlier samples gave where that is known: it may leave out what merging would leave out."""
+    def beside(self, others: Self) -> None:  # noqa: B027 - nothing, where a fold has no use for it
+        """Told, while fresh, what some other samples of the pass gave: it need not keep what merging with them leaves out."""
 
     @abstractmethod
     def save(self) -> State:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,14 @@ class OutOfTime(Exception):  # noqa: N818 - no error: a budget that was kept
 def shards(count: int, size: int) -> list[tuple[int, range]]:
     """(index, positions) of `count` samples in shards of `size`, in order."""
     return [(index, range(begin, min(begin + size, count))) for index, begin in enumerate(range(0, count, size))]
+
+
+def chunks(count: int, most: int) -> list[tuple[int, range]]:
+    """(index, positions) of `count` items in as few parts of at most `most` as can be, in order and about equally large: a small
+    one behind large ones would leave one of two workers idle.
+    """
+    edges = np.linspace(0, count, -(-count // most) + 1).round().astype(int).tolist()
+    return [(index, range(begin, end)) for index, (begin, end) in enumerate(pairwise(edges))]
 
 
 def look_at(target: Target, dataset: Dataset, positions: range, folds: Mapping[str, Fold], batch: int) -> dict[str, str]:
@@ -97,11 +106,13 @@ class Shard:
     """Those that raised need see no more; in this process it grows while the pass goes on."""
     batch: int
     seed: int
-    merged: Mapping[str, Fold] = field(default_factory=dict)
-    """What all shards before gave; in this process it grows while the pass goes on, another one is told nothing."""
+    merged: dict[str, Fold] = field(default_factory=dict)
+    """What other shards gave: in this process all before, as the pass goes on; in another one those that it did itself."""
+    sent: bool = False
+    """Whether this is another process than the one that merges."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "merged": {}}
+        return {**self.__dict__, "merged": {}, "sent": True}
 
     def __call__(self, target: Target, dataset: Dataset, positions: range) -> tuple[dict[str, State], dict[str, str]]:
         """Fold name -> what it saved of these positions; fold name -> traceback of those that raised."""
@@ -111,7 +122,22 @@ class Shard:
             if name in self.merged:
                 fold.beside(self.merged[name])
         broken = look_at(target, dataset, positions, fresh, self.batch)
-        return {name: fold.save() for name, fold in fresh.items() if name not in broken}, broken
+        states = {name: fold.save() for name, fold in fresh.items() if name not in broken}
+        if self.sent:
+            self.remember(states)
+        return states, broken
+
+    def remember(self, states: Mapping[str, State]) -> None:
+        """Keep what this process gave, of the folds that have a use for it."""
+        for name, state in states.items():
+            if type(self.empty[name]).beside is Fold.beside:
+                continue
+            fresh = copy.deepcopy(self.empty[name])
+            fresh.load(state)
+            if name in self.merged:
+                self.merged[name].merge(fresh)
+            else:
+                self.merged[name] = fresh
 
 
 @dataclass(frozen=True)
@@ -219,9 +245,11 @@ def run_study(
 
     Raises OutOfTime where `late` says so between two chunks.
     """
+    todo = chunks(len(study.items), study.chunk)
     checkpoint = Checkpoint(work / f"study-{name}.npz").read()
+    if checkpoint.facts.get("chunks") != len(todo):  # of a version that shared them out otherwise
+        checkpoint = Checkpoint(checkpoint.path, facts={"chunks": len(todo)})
     parts = [checkpoint.states["rows"]] if checkpoint.states.get("rows") else []
-    todo = shards(len(study.items), study.chunk)
     done = checkpoint.done
     try:
         with closing(engine.run(todo[done:], Chunk(study, plan.seed), target, dataset)) as results:

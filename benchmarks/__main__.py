@@ -4,7 +4,8 @@
 
 Each stage is a process of its own of one thread, and writes DIR/STAGE.json; they run one after the other, or as many at once as
 --jobs says, which must not be more than there are cores: the sides of a stage take turns, so that what another one takes of the
-machine's memory and caches they bear alike. What has workers of its own comes last, alone. All rows are then laid together as
+machine's memory and caches they bear about alike. Two come last, each alone: the pass, which over the bare loop does little but
+read maps that lie in the cache, if nobody else fills it; and what has workers of its own. All rows are then laid together as
 DIR/benchmarks.md and DIR/benchmarks.json, with --page also in docs/. What has been measured before and is not asked for again is
 taken as it lies in DIR, and told. Returns 1 where a stage failed; a target that is missed is told, and is no failure.
 """
@@ -35,8 +36,10 @@ PEERS = (
     "captum", "zennit-crp", "torchattacks", "foolbox", "torch-lucent", "kornia", "scikit-learn", "openTSNE", "umap-learn",
     "faiss-cpu", "ray",
 )  # fmt: skip
-ALONE = "ray_workers"
-"""Has two processes of its own."""
+LONGEST = ("robustness", "whole_audit", "visualisation", "report", "memory")
+"""Begun first, so that none is left over at the end beside an idle core."""
+ALONE = ("data_pass", "ray_workers")
+"""One asks how much the cache holds, the other has two processes of its own."""
 SAID = """\
 Ratios are of CPU time, of sides that took turns in one process. A target `>= x` means x times as fast as the peer, `<= x` at most
 x times its time. Ratios of single rounds stand in the last column: how far apart they lie says how busy the machine was."""
@@ -82,8 +85,10 @@ def main() -> int:
     parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md and docs/benchmarks.json as well")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="stages at once; 1 by default")
     parser.add_argument("--resnet20", nargs=3, metavar=("ARCH.py", "WEIGHTS", "DATA"), help="for the stage robustness")
+    parser.add_argument("--attacked", type=int, metavar="N", help="images of the stage robustness; 500 by default")
     given: argparse.Namespace = parser.parse_args()
-    more = {"robustness": ["--resnet20", *(str(Path(path).resolve()) for path in given.resnet20)]} if given.resnet20 else {}
+    more = {"robustness": ["--resnet20", *(str(Path(path).resolve()) for path in given.resnet20)] if given.resnet20 else []}
+    more["robustness"] += ["--images", str(given.attacked)] if given.attacked else []
     given.out = given.out.resolve()
     given.out.mkdir(parents=True, exist_ok=True)
     known = [stage for stage in STAGES if find_spec(f"benchmarks.{stage}") is not None]
@@ -95,10 +100,10 @@ def main() -> int:
         return run(stage, given.out, given.small, more.get(stage, ()))
 
     with ThreadPoolExecutor(max(1, given.jobs)) as pool:
-        among = [stage for stage in asked if stage != ALONE]
+        among = [stage for stage in LONGEST if stage in asked]
+        among += [stage for stage in asked if stage not in (*LONGEST, *ALONE)]
         ended = dict(zip(among, pool.map(begun, among), strict=True))
-    if ALONE in asked:
-        ended[ALONE] = begun(ALONE)
+    ended |= {stage: begun(stage) for stage in asked if stage in ALONE}
     rows = collected(given.out, known)
     facts["peers"] = ", ".join(told for told in map(named, PEERS) if " " in told)
     facts |= {"stages at once": given.jobs} if given.jobs > 1 else {}

@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import random
 import statistics
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
     "PYTHONHASHSEED": "0",
 }
 """What a stage's process is started with; some libraries read it before a stage's first line runs."""
+FORK = multiprocessing.get_context("fork")
 
 
 @dataclass(frozen=True)
@@ -89,66 +90,74 @@ def in_turn(rounds: int, sides: Mapping[str, Callable[[], object]], *, warm: boo
 
 
 class Baton:
-    """Lets threads run one at a time, each until it passes on."""
+    """Lets processes run one at a time, each until it passes on."""
 
     def __init__(self, count: int) -> None:
-        self.turn, self.left = 0, list(range(count))
-        self.changed = threading.Condition()
-        self.own = threading.local()
+        self.place = 0
+        """Of the process that holds this copy."""
+        self.turns = [FORK.Semaphore(int(place == 0)) for place in range(count)]
+        self.left = FORK.Array("b", [1] * count, lock=False)
+        """Written by the one whose turn it is."""
 
     def begin(self, place: int) -> None:
-        """Wait for the first turn of this thread."""
-        self.own.place = place
-        self.wait()
-
-    def wait(self) -> None:
-        """For this thread's turn."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.turn == self.own.place)
+        """Wait for the first turn of this process."""
+        self.place = place
+        self.turns[place].acquire()
 
     def passed(self) -> None:
-        """To the next that is not done, and wait for it to come back; a thread that has not begun goes on."""
-        if hasattr(self.own, "place"):
-            self.give()
-            self.wait()
+        """To the next that is not done, and wait for it to come back."""
+        self.give()
+        self.turns[self.place].acquire()
 
     def give(self, *, done: bool = False) -> None:
         """To the next; `done`: this one wants it no more."""
-        with self.changed:
-            place = self.own.place
-            if done:
-                self.left.remove(place)
-            others = [*(p for p in self.left if p > place), *(p for p in self.left if p <= place)]
-            self.turn = others[0] if others else -1
-            self.changed.notify_all()
+        self.left[self.place] = int(not done)
+        order = [*range(self.place + 1, len(self.turns)), *range(self.place + 1)]
+        following = next((place for place in order if self.left[place]), None)
+        if following is not None:
+            self.turns[following].release()
 
 
 def woven(
-    rounds: int, sides: Mapping[str, Callable[[], object]], baton: Callable[[Baton], AbstractContextManager[object]]
+    rounds: int,
+    sides: Mapping[str, Callable[[], object]],
+    baton: Callable[[Baton], AbstractContextManager[object]],
+    warm: Callable[[], object],
 ) -> Turns:
-    """As `in_turn` after a round that is not counted, but the sides of a round run piece by piece, each in a thread of its own.
+    """As `in_turn` without a round before, but the sides of a round run piece by piece, each in a fork of this process: memory is
+    then given and taken back as in a run of its own, which threads of one process would share.
 
     While the context that `baton` makes is open, whatever a side does must pass the baton on between its pieces. So all sides see
-    the same minutes of a machine that is now faster, now slower. What is measured is the CPU time of a side's thread: of one
-    thread, as the stages have it.
+    the same minutes of a machine that is now faster, now slower. What is measured is the CPU time of a side's process, after
+    `warm`. Raises RuntimeError where a side fails.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(-1, rounds):
-        held = Baton(len(sides))
+    for _ in range(rounds):
+        held, found = Baton(len(sides)), FORK.SimpleQueue()
 
-        def side(place: int, run: Callable[[], object], held: Baton = held) -> float:
+        def side(place: int, run: Callable[[], object], held: Baton = held, found: Any = found) -> None:
             held.begin(place)
             try:
-                begin = time.thread_time()
-                run()
-                return time.thread_time() - begin
+                warm()
+                with baton(held):
+                    begin = time.process_time()
+                    run()
+                    found.put((place, time.process_time() - begin))
             finally:
                 held.give(done=True)
 
-        with baton(held), ThreadPoolExecutor(len(sides)) as pool:
-            for name, took in zip(sides, pool.map(side, range(len(sides)), sides.values()), strict=True):
-                if turn >= 0:
-                    seconds[name].append(took)
+        workers = [FORK.Process(target=side, args=(place, run)) for place, run in enumerate(sides.values())]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        failed = [name for name, worker in zip(sides, workers, strict=True) if worker.exitcode]
+        if failed:
+            raise RuntimeError(f"{', '.join(failed)} failed; the traceback stands above")
+        names = list(sides)
+        for _ in names:
+            place, took = found.get()
+            seconds[names[place]].append(took)
     return Turns(seconds)
 
 

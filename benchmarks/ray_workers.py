@@ -90,14 +90,14 @@ def shared(facts: dict[str, Any], unit: str) -> float:
 def main() -> int:
     """Measure, print, write the page; 1 where an audit differs."""
     parser: argparse.ArgumentParser = arguments(__doc__)
-    parser.add_argument("--images", type=int, help="of the data set: 11,000, which take one process at least 5 min; 300 if small")
+    parser.add_argument("--images", type=int, help="of the data set: 6,000, which take one process at least 5 min; 300 if small")
     parser.add_argument("--rounds", type=int, default=1, help="times that both take their turn")
     parser.add_argument("--profile", default="standard", help="quick for a short try, which writes no page")
     asked = parser.parse_args()
     if find_spec("ray") is None:
         written(asked.out, FILE, [missing(STAGE, "all", "ray")])
         return 0
-    asked.images = asked.images or (300 if asked.small else 11_000)
+    asked.images = asked.images or (300 if asked.small else 6_000)
     if asked.small:
         asked.profile, asked.rounds = "quick", 1
     torch.set_num_threads(1)

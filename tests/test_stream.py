@@ -13,7 +13,9 @@ import torch
 from auditor import stream
 from auditor.evidence.predictions import Outputs
 from auditor.fold import Batch, Fold, Study
+from auditor.methods.topk import NOWHERE
 from auditor.plan import Plan
+from auditor.probes.patches.watch import Watch
 
 COUNT = 23
 
@@ -135,8 +137,8 @@ class Early(Sum):
         super().__init__(fail_at)
         self.room: list[float] = []
 
-    def beside(self, earlier: Sum) -> None:
-        self.room = [earlier.total]
+    def beside(self, others: Sum) -> None:
+        self.room = [others.total]
 
     def see(self, batch: Batch) -> None:
         raise AssertionError("it sees layer by layer")
@@ -184,6 +186,38 @@ def test_a_shard_sent_to_another_process_takes_nothing_of_what_is_merged() -> No
     assert set(sent.empty) == {"sum"}
 
 
+class Workers:
+    """Three other processes that take the shards in no order."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[int, Any]] = []
+
+    def run(self, tasks: Any, work: Any, where: Any, data: Any) -> Any:
+        held = [pickle.loads(pickle.dumps(work)) for _ in range(3)]
+        spans, order = dict(tasks), [3, 0, 5, 1, 4, 2]
+        found = {number: held[place % 3](where, data, spans[number]) for place, number in enumerate(order)}
+        self.given = [(number, found[number]) for number, _ in tasks]
+        yield from self.given
+
+
+def test_a_worker_leaves_out_what_has_no_room_beside_its_own_shards_and_the_pass_gives_the_same(tmp_path: Path) -> None:
+    def look(images: torch.Tensor, _layers: Any = (), show: Any = None) -> Any:
+        show("maps", images[:, :, None, None] * torch.tensor([1.0, 0.5]))
+        return SimpleNamespace(scores=images, features=images, activations={})
+
+    where, data = SimpleNamespace(device=torch.device("cpu"), look=look), Data()
+    folds: dict[str, Fold] = {"watch": Watch({"maps": None}, 2), "out": Outputs()}  # type: ignore[dict-item]
+    workers = Workers()
+    alone, _ = stream.run_pass(where, data, folds, PLAN, tmp_path / "a")
+    shared, failed = stream.run_pass(where, data, folds, PLAN, tmp_path / "b", engine=workers)  # type: ignore[arg-type]
+    assert failed == {}
+    for name, value in alone["watch"].save().items():
+        np.testing.assert_array_equal(shared["watch"].save()[name], value, err_msg=name)
+    entered = {number: int((states["watch"]["0.positions"] != NOWHERE).sum()) for number, (states, _) in workers.given}
+    assert entered[3] == entered[0] == entered[5] == 6, "the first of each worker had all the room"
+    assert sum(entered[number] for number in (1, 4, 2)) < 3 * 6
+
+
 def square(_target: Any, data: Any, items: Any) -> dict[str, Any]:
     return {"x": np.array([item[0] ** 2 for item in items])}
 
@@ -209,6 +243,23 @@ def test_a_study_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
         stream.run_study("s", Study(items, work, 1), target(), Data(), PLAN, tmp_path)
     rows = stream.run_study("s", Study(items, square, 1), target(), Data(), PLAN, tmp_path)
     assert rows["x"].tolist() == [0, 1, 4, 9]
+
+
+@pytest.mark.parametrize("most", [1, 3, 16, 49, 50, 99])
+@pytest.mark.parametrize("count", [0, 1, 33, 50])
+def test_the_items_of_a_study_are_shared_out_evenly(count: int, most: int) -> None:
+    parts = [span for _, span in stream.chunks(count, most)]
+    assert [i for span in parts for i in span] == list(range(count))
+    assert len(parts) == -(-count // most), "as few as can be"
+    sizes = {len(span) for span in parts}
+    assert not sizes or max(sizes) <= min(most, min(sizes) + 1)
+
+
+def test_a_checkpoint_of_a_study_that_was_shared_out_otherwise_is_left(tmp_path: Path) -> None:
+    items = tuple((i,) for i in range(4))
+    stream.run_study("s", Study(items, square, 1), target(), Data(), PLAN, tmp_path)
+    rows = stream.run_study("s", Study(items, lambda *given: {"x": square(*given)["x"] + 1}, 2), target(), Data(), PLAN, tmp_path)
+    assert rows["x"].tolist() == [1, 2, 5, 10]
 
 
 def test_a_study_that_loses_rows_is_told(tmp_path: Path) -> None:

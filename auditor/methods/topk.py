@@ -9,7 +9,6 @@ are a fair draw.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,25 +20,30 @@ NOWHERE = np.iinfo(np.int64).max
 """The position of an empty entry, after all others."""
 MIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 """The constants of splitmix64 (Steele, Lea, Flood 2014), a bijection of 64 bits."""
+WAIT = 4
+"""Entries a channel, in the mean, that wait before they are sorted in."""
 AT_ONCE = 1 << 22
 """Numbers of the maps of hits that are held together."""
 
 
-@dataclass
 class Tops:
-    """k entries a channel, best first; empty ones last, with value -inf."""
+    """k entries a channel, best first; empty ones last, with value -inf.
 
-    values: Array
-    """(C,k) float32: the maximum over the map."""
-    positions: Array
-    """(C,k) int64: which image."""
-    places: Array
-    """(C,k) int64: where in the map, row-major; of several equal places the one nearest to their centre, the first of those
-    equally near; -1 where empty."""
-    areas: Array
-    """(C,k) int64: at how many places of the map it is; 0 for values that are not above 0, which fire nowhere."""
-    floor: Array | None = None
-    """(C,) values below which nothing need be entered; None where all may be wanted."""
+    What is seen waits, and is sorted in once much of it has gathered: a sort costs about as much for few entries as for many.
+    """
+
+    def __init__(self, values: Array, positions: Array, places: Array, areas: Array) -> None:
+        """(C,k) each, as the properties of these names give them."""
+        self.entries: tuple[Array, Array, Array, Array] = (values, positions, places, areas)
+        """As of the last `settle`."""
+        self.waiting: list[tuple[Array, Array, Array, Array, Array]] = []
+        """Channels, then values, positions, places and areas (r,) that may belong among them."""
+        self.gathered = 0
+        """How many wait."""
+        self.last: Array = values[:, -1]
+        """(C,) the k-th values as of the last `settle`; what is below has no room."""
+        self.floor: Array | None = None
+        """(C,) values below which nothing need be entered; None where all may be wanted."""
 
     @classmethod
     def empty(cls, channels: int, k: int) -> Tops:
@@ -47,6 +51,34 @@ class Tops:
         shape = (channels, k)
         numbers = (np.full(shape, value, np.int64) for value in (NOWHERE, -1, 0))
         return cls(np.full(shape, -np.inf, np.float32), *numbers)
+
+    @property
+    def parts(self) -> tuple[Array, Array, Array, Array]:
+        """Values, positions, places, areas."""
+        self.settle()
+        return self.entries
+
+    @property
+    def values(self) -> Array:
+        """(C,k) float32: the maximum over the map."""
+        return self.parts[0]
+
+    @property
+    def positions(self) -> Array:
+        """(C,k) int64: which image."""
+        return self.parts[1]
+
+    @property
+    def places(self) -> Array:
+        """(C,k) int64: where in the map, row-major; of several equal places the one nearest to their centre, the first of those
+        equally near; -1 where empty.
+        """
+        return self.parts[2]
+
+    @property
+    def areas(self) -> Array:
+        """(C,k) int64: at how many places of the map it is; 0 for values that are not above 0, which fire nowhere."""
+        return self.parts[3]
 
     def see(self, maps: Tensor, positions: Array) -> Array:
         """Take in `maps` (n,C,H,W) of the images at `positions` (n,). Returns their maxima (n,C) float32.
@@ -58,50 +90,69 @@ class Tops:
             maps = torch.where(maps.isnan(), -torch.inf, maps)
             peaks = maps.amax((2, 3))
         found: Array = peaks.float().cpu().numpy()
-        last = self.values[:, -1]
-        wanted = found if self.floor is None else np.where(found >= self.floor, found, np.float32(-np.inf))
-        hits, level = wanted > last, (wanted == last) & (wanted > -np.inf)
-        if level.any():  # above 0 the area decides first, else whose turn it is
-            hits |= level & ((wanted > 0) | (turn(positions)[:, None] < turn(self.positions[:, -1])[None]))
-        channels = np.flatnonzero(hits.any(axis=0))
-        if len(channels):
-            self.enter(maps, wanted[:, channels].T, positions, channels)
+        images, channels = np.nonzero(self.hits(found, positions))
+        if len(images):
+            values = found[images, channels]
+            areas, places = summits(maps, images, channels)
+            areas[values <= 0] = 0
+            self.waiting.append((channels, values, positions[images], places, areas))
+            self.gathered += len(images)
+            if self.gathered >= len(self.last) * WAIT:
+                self.settle()
         return found
 
-    def enter(self, maps: Tensor, peaks: Array, positions: Array, channels: Array) -> None:
-        """Merge the `peaks` (R,n) of some `channels` (R,) into their entries."""
-        k = self.values.shape[1]
-        values = np.concatenate([self.values[channels], peaks], axis=1)
-        least = -np.partition(-values, k - 1, axis=1)[:, k - 1]
-        rows, columns = np.nonzero((peaks >= least[:, None]) & (peaks > 0))  # others are out by their value, or have no area
-        areas, places = np.zeros(peaks.shape, np.int64), np.full(peaks.shape, -1)
-        areas[rows, columns], places[rows, columns] = summits(maps, columns, channels[rows])
-        new = (peaks, np.where(peaks > -np.inf, positions[None], NOWHERE), places, areas)
-        parts = [np.concatenate([old[channels], more], axis=1) for old, more in zip(self.parts, new, strict=True)]
-        best = ordered(*parts)[:, :k]
-        images, known = (np.take_along_axis(parts[i], best, axis=1) for i in (1, 2))
-        rows, slots = np.nonzero((best >= k) & (images != NOWHERE) & (known < 0))
-        parts[2][rows, best[rows, slots]] = summits(maps, best[rows, slots] - k, channels[rows])[1]
-        self.take(channels, best, parts)
+    def hits(self, peaks: Array, positions: Array) -> Array:
+        """(n,C) which of some maxima may belong among the entries: all that do, and few others."""
+        k = self.entries[0].shape[1]
+        wanted = peaks if self.floor is None else np.where(peaks >= self.floor, peaks, np.float32(-np.inf))
+        hits, level = wanted > self.last, (wanted == self.last) & (wanted > -np.inf)
+        if level.any():  # above 0 the area decides first, else whose turn it is
+            hits |= level & ((wanted > 0) | (turn(positions)[:, None] < turn(self.entries[1][:, -1])[None]))
+        crowded = np.flatnonzero(hits.sum(axis=0) > k)
+        if len(crowded):
+            own = np.where(hits[:, crowded], wanted[:, crowded], np.float32(-np.inf))
+            least = -np.partition(-own, k - 1, axis=0)[k - 1]
+            room = own >= least
+            level = room & (own <= 0)
+            if level.any():  # no area: the first k in turn
+                turns = np.broadcast_to(turn(positions)[:, None], own.shape)
+                first = np.zeros_like(room)
+                np.put_along_axis(first, np.lexsort((turns, -own), axis=0)[:k], True, axis=0)
+                room &= (own > 0) | first
+            hits[:, crowded] &= room
+        return hits
+
+    def settle(self) -> None:
+        """Sort in what waits."""
+        if not self.waiting:
+            return
+        channels, *new = (np.concatenate(parts) for parts in zip(*self.waiting, strict=True))
+        self.waiting, self.gathered = [], 0
+        order = np.argsort(channels, kind="stable")
+        found, begin, counts = np.unique(channels[order], return_index=True, return_counts=True)
+        rows = np.repeat(np.arange(len(found)), counts)
+        slots = np.arange(len(order)) - begin[rows]
+        both = []
+        for old, more, nothing in zip(self.entries, new, (-np.inf, NOWHERE, -1, 0), strict=True):
+            beside = np.full((len(found), int(counts.max())), nothing, old.dtype)
+            beside[rows, slots] = more[order]
+            both.append(np.concatenate([old[found], beside], axis=1))
+        self.take(found, both)
 
     def beside(self, other: Tops) -> None:
         """Enter nothing that could not stand beside the entries of `other`: `merge` with these gives the same as before."""
         self.floor = other.values[:, -1].copy()
 
-    @property
-    def parts(self) -> tuple[Array, Array, Array, Array]:
-        """Values, positions, places, areas."""
-        return self.values, self.positions, self.places, self.areas
-
-    def take(self, channels: Array, best: Array, parts: Sequence[Array]) -> None:
-        """Replace the entries of some channels by the `best` (R,k) of these (R,m)."""
-        for own, given in zip(self.parts, parts, strict=True):
+    def take(self, channels: Array, parts: Sequence[Array]) -> None:
+        """Replace the entries of some channels (R,) by the best of these (R,m)."""
+        best = ordered(*parts)[:, : self.entries[0].shape[1]]
+        for own, given in zip(self.entries, parts, strict=True):
             own[channels] = np.take_along_axis(given, best, axis=1)
 
     def merge(self, other: Tops) -> None:
         """Take in the entries over other images."""
         both = [np.concatenate(pair, axis=1) for pair in zip(self.parts, other.parts, strict=True)]
-        self.take(np.arange(len(self.values)), ordered(*both)[:, : self.values.shape[1]], both)
+        self.take(np.arange(len(self.last)), both)
 
 
 def ordered(values: Array, positions: Array, _places: Array, areas: Array) -> Array:

@@ -29,20 +29,43 @@ class Seen:
         """() the minimum over every 16th image; NaN where one of them has a NaN."""
         self.grid: Array = np.array(grid, np.int64)
         """(2,) rows and columns of its maps."""
-        self.some: Array = np.zeros(0, np.int64)
-        """(S,) the images of lowest turn, in its order: a fair draw, the same for any split."""
-        self.peaks: Array = np.zeros((0, channels), np.float32)
-        """(S,C) their maxima."""
+        self.drawn: tuple[Array, Array] = (np.zeros(0, np.int64), np.zeros((0, channels), np.float32))
+        """(S,) the images of lowest turn, in its order: a fair draw, the same for any split; (S,C) their maxima."""
+        self.waiting: list[tuple[Array, Array]] = []
+        """More of these, to be drawn from once they are as many."""
+        self.bar: Array | None = None
+        """(1,) the turn of the last image that is drawn, once COMPARED are."""
 
     def keep(self, positions: Array, peaks: Array) -> None:
         """Take in the maxima (n,C) of the images at `positions` (n,), as far as they are among the first in turn."""
-        if len(self.some) == COMPARED:
-            early = turn(positions) < turn(self.some[-1:])
+        if self.bar is not None:
+            early = turn(positions) < self.bar
+            if not early.any():
+                return
             positions, peaks = positions[early], peaks[early]
-        if len(positions):
-            images, both = np.concatenate([self.some, positions]), np.concatenate([self.peaks, peaks])
-            order = np.argsort(turn(images))[:COMPARED]
-            self.some, self.peaks = images[order], both[order]
+        self.waiting.append((positions, peaks))
+        if sum(len(images) for images, _ in self.waiting) >= COMPARED:
+            self.draw()
+
+    def draw(self) -> tuple[Array, Array]:
+        """`drawn`, with what waited."""
+        if self.waiting:
+            images, peaks = (np.concatenate(parts) for parts in zip(self.drawn, *self.waiting, strict=True))
+            turns = turn(images)
+            order = np.argsort(turns)[:COMPARED]
+            self.drawn, self.waiting = (images[order], peaks[order]), []
+            self.bar = turns[order[-1:]] if len(order) == COMPARED else None
+        return self.drawn
+
+    @property
+    def some(self) -> Array:
+        """(S,) the images that are drawn."""
+        return self.draw()[0]
+
+    @property
+    def peaks(self) -> Array:
+        """(S,C) their maxima."""
+        return self.draw()[1]
 
     def merge(self, other: Seen) -> None:
         """Take in what was seen of other images."""
@@ -65,7 +88,8 @@ class Seen:
         channels, k = state["values"].shape
         seen = cls(channels, (int(state["grid"][0]), int(state["grid"][1])), k)
         seen.tops = Tops(*(state[name].copy() for name in ("values", "positions", "places", "areas")))
-        seen.fired, seen.lowest, seen.some, seen.peaks = (state[name] for name in ("fired", "lowest", "some", "peaks"))
+        seen.fired, seen.lowest = state["fired"], state["lowest"]
+        seen.keep(state["some"], state["peaks"])
         return seen
 
 
@@ -79,12 +103,12 @@ class Watch(LayerFold[Seen]):
         self.fields = dict(fields)
         """What the positions of each layer see: of the network alone, so it is no part of the state."""
         self.k = k
-        self.earlier: dict[str, Tops] = {}
+        self.others: dict[str, Tops] = {}
         """Layer -> the entries beside which those of this fold will stand."""
 
-    def beside(self, earlier: Watch) -> None:
-        """Images that fire a channel less than k earlier ones need no entry."""
-        self.earlier = {layer: seen.tops for layer, seen in earlier.seen.items()}
+    def beside(self, others: Watch) -> None:
+        """Images that fire a channel less than k others need no entry."""
+        self.others = {layer: seen.tops for layer, seen in others.seen.items()}
 
     def field(self, layer: str) -> Field:
         """What the places of a layer's maps see; the whole image where the positions of its output are not those of its maps."""
@@ -99,8 +123,8 @@ class Watch(LayerFold[Seen]):
     def see_layer(self, layer: str, output: Tensor, positions: Array) -> None:
         if layer not in self.seen:
             self.seen[layer] = Seen(output.shape[1], (output.shape[2], output.shape[3]), self.k)
-            if layer in self.earlier:
-                self.seen[layer].tops.beside(self.earlier[layer])
+            if layer in self.others:
+                self.seen[layer].tops.beside(self.others[layer])
         seen = self.seen[layer]
         peaks = seen.tops.see(output, positions)
         seen.fired = seen.fired + (peaks > 0).sum(axis=0)
