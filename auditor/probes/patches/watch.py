@@ -131,4 +131,7 @@ class Watch(LayerFold[Seen]):
         seen.keep(positions, peaks)
         sampled = np.flatnonzero(positions % SAMPLED == 0)
         if len(sampled):
-            seen.lowest = np.minimum(seen.lowest, np.float64(output[sampled.tolist()].amin().item()))
+            first = int(sampled[0])
+            apart = np.array_equal(sampled, np.arange(first, len(positions), SAMPLED))
+            some = output[first::SAMPLED] if apart else output[sampled.tolist()]  # successive images need no copy
+            seen.lowest = np.minimum(seen.lowest, np.float64(some.amin().item()))
