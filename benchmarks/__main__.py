@@ -7,7 +7,8 @@ Each stage is a process of its own of one thread, and writes DIR/STAGE.json; the
 machine's memory and caches they bear about alike. Two come last, each alone: the pass, which over the bare loop does little but
 read maps that lie in the cache, if nobody else fills it; and what has workers of its own. All rows are then laid together as
 DIR/benchmarks.md and DIR/benchmarks.json, with --page also in docs/. What has been measured before and is not asked for again is
-taken as it lies in DIR, and told. Returns 1 where a stage failed; a target that is missed is told, and is no failure.
+taken as it lies in DIR, and told; with --only and no stage the page of the last run is made again. Returns 1 where a stage
+failed; a target that is missed is told, with its reason, and is no failure.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.common import ENVIRONMENT, Row, about, arguments, named, read, table
+from benchmarks.reasons import missed
 
 ROOT = Path(__file__).parent.parent
 STAGES = (
@@ -71,6 +73,8 @@ def page(rows: Sequence[Row], facts: Mapping[str, object], ended: Mapping[str, M
         table(rows),
         f"Of {counts['met'] + counts['missed']} targets {counts['met']} are met and {counts['missed']} missed.",
     ]
+    if why := missed(rows):
+        parts.append(why)
     broken = [f"{stage} (exit status {how['status']})" for stage, how in ended.items() if how["status"]]
     if broken:
         parts.append(f"Stages that failed, with what they had written before: {', '.join(broken)}.")
@@ -80,7 +84,7 @@ def page(rows: Sequence[Row], facts: Mapping[str, object], ended: Mapping[str, M
 def main() -> int:
     """Run, gather, write."""
     parser = arguments(__doc__)
-    told = f"of {', '.join(STAGES)}; all by default, with none what lies in DIR is laid together"
+    told = f"of {', '.join(STAGES)}; all by default, with none the page of what lies in DIR is made again"
     parser.add_argument("--only", nargs="*", choices=STAGES, metavar="STAGE", help=told)
     parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md and docs/benchmarks.json as well")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="stages at once; 1 by default")
@@ -107,11 +111,15 @@ def main() -> int:
     rows = collected(given.out, known)
     facts["peers"] = ", ".join(told for told in map(named, PEERS) if " " in told)
     facts |= {"stages at once": given.jobs} if given.jobs > 1 else {}
-    text = page(rows, facts, ended, given.small)
-    if given.only is not None:
+    small, last = given.small, given.out / "benchmarks.json"
+    if given.only == [] and last.is_file():
+        found = json.loads(last.read_text(encoding="utf-8"))
+        facts, small, ended = found["about"], found["small"], found["stages"]
+    text = page(rows, facts, ended, small)
+    if not set(known) <= set(ended):
         absent = [stage for stage in known if not (given.out / f"{stage}.json").is_file()]
         text += "\nLaid together from runs of single stages" + (f"; not measured: {', '.join(absent)}" if absent else "") + ".\n"
-    content = {"about": facts, "small": given.small, "stages": ended, "rows": [asdict(row) for row in rows]}
+    content = {"about": facts, "small": small, "stages": ended, "rows": [asdict(row) for row in rows]}
     for folder in [given.out, *([ROOT / "docs"] if given.page else [])]:
         (folder / "benchmarks.md").write_text(text, encoding="utf-8")
         (folder / "benchmarks.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from benchmarks.__main__ import collected, page
-from benchmarks.common import Row, Turns, in_turn, line, missing, read, row, table, written
+from benchmarks.common import Baton, Row, Turns, in_turn, line, missing, read, row, table, woven, written
+from benchmarks.reasons import REASONS, missed
 
 TURNS = Turns({"ours": [1.0, 2.0, 10.0], "peer": [4.0, 6.0, 50.0]})
 
@@ -53,3 +57,51 @@ def test_the_page_counts_targets_and_names_stages_that_failed(tmp_path: Path) ->
     assert "Of 2 targets 1 are met and 1 missed" in said
     assert "two (exit status 3)" in said
     assert "no measurement" in said
+
+
+def test_woven_sides_run_piece_by_piece_in_processes_of_their_own(tmp_path: Path) -> None:
+    told, held = tmp_path / "told", []
+
+    def say(text: str) -> None:
+        with told.open("a") as file:
+            file.write(text)
+
+    def side(name: str, pieces: int, seconds: float = 0.0) -> Callable[[], None]:
+        def run() -> None:
+            for _ in range(pieces):
+                held[0].passed()
+                say(name)
+                begin = time.process_time()
+                while time.process_time() - begin < seconds:
+                    pass
+
+        return run
+
+    @contextmanager
+    def baton(given: Baton) -> Iterator[None]:
+        held.append(given)
+        yield
+
+    turns = woven(1, {"a": side("a", 3, 0.02), "b": side("b", 5), "c": side("c", 1)}, baton, lambda: say("."))
+    assert told.read_text().replace(".", "") == "abcababbb"
+    assert told.read_text().count(".") == 3, "each is warmed in its own process"
+    assert turns.seconds["a"][0] >= 3 * 0.02 > turns.seconds["c"][0]
+    assert not held, "nothing happened in this process"
+    with pytest.raises(RuntimeError, match="b failed"):
+        woven(1, {"a": side("a", 1), "b": lambda: int("x")}, baton, lambda: None)
+
+
+def test_every_miss_is_told_with_its_distance_and_a_reason() -> None:
+    rows = [
+        Row("report", "5,000 images: page over image bytes", None, "-", None, 1.75, "<= 1.4", met=False),
+        Row("synthesis", "style, VGG-16", 1.0, "plain loop", 2.0, 2.0, ">= 3", met=False),
+        Row("synthesis", "texture", 1.0, "plain loop", 4.0, 4.0, ">= 3", met=True),
+        Row("new", "case", 1.0, "peer", 4.0, 4.0, ">= 8", met=False),
+    ]
+    said = missed(rows)
+    assert "1.75 of at most 1.4 (25% more). Base64" in said
+    assert "2 of at least 3 (67%). L-BFGS" in said
+    assert "texture" not in said
+    assert "4 of at least 8 (50%). Why is not known." in said
+    assert missed(rows[2:3]) == ""
+    assert len({(stage, words) for stage, words, _ in REASONS}) == len(REASONS)
