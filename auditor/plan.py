@@ -13,8 +13,9 @@ from pathlib import Path
 from auditor.store import dumps
 from auditor.types import Json
 
-SHARD = 256
-"""Consecutive samples that make one unit of work, checkpoint and resume."""
+SHARD, BATCHES = 256, 4
+"""Consecutive samples, or batches where these are more, that make one unit of work, checkpoint and resume: of small images, which
+are fast, as many that saving and merging a state hardly counts."""
 
 LIBRARIES = ("torch", "torchvision", "captum", "umap-learn", "openTSNE", "scikit-learn", "scipy", "numpy", "pillow")
 ZOOS = ("timm", "transformers")

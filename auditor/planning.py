@@ -16,7 +16,7 @@ from auditor.dataset import Dataset
 from auditor.errors import ConfigError, TargetError
 from auditor.job import Job
 from auditor.ops.batching import images_at_once
-from auditor.plan import SHARD, Plan
+from auditor.plan import BATCHES, SHARD, Plan
 from auditor.probe import Probe
 from auditor.probes import configured, named, registry
 from auditor.target import PRECISIONS, Forward, Target
@@ -151,11 +151,12 @@ def make_plan(
     left_out: Mapping[str, str] | None = None,
 ) -> Plan:
     """The default plan: a pure function of the input's size, the device's class and the number of threads."""
+    at_once = batch or images_at_once(target.input_shape, target.device)
     return Plan(
         profile=profile,
         probes={probe.id(): probe.parameters() for probe in probes},
-        batch=batch or images_at_once(target.input_shape, target.device),
-        shard=SHARD,
+        batch=at_once,
+        shard=max(SHARD, BATCHES * at_once),
         threads=threads or torch.get_num_threads(),
         device=target.device.type,
         seed=seed,
