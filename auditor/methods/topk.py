@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from auditor.ops.maxima import maxima
 from auditor.types import Array
 
 NOWHERE = np.iinfo(np.int64).max
@@ -85,7 +86,7 @@ class Tops:
 
         A NaN never wins; a map of nothing else has the maximum -inf and no entry. Places are looked for in hits alone.
         """
-        peaks = maps.amax((2, 3))
+        peaks = maxima(maps)
         if bool(peaks.isnan().any()):
             maps = torch.where(maps.isnan(), -torch.inf, maps)
             peaks = maps.amax((2, 3))

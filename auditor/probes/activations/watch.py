@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from auditor.fold import LayerFold, State
+from auditor.ops.maxima import maxima
 from auditor.types import Array
 
 SAMPLED = 8
@@ -26,8 +27,8 @@ class End:
     held: Array
     """(C,) float64 sum over the sampled images of the share of positions that have it."""
 
-    def see(self, peaks: Array, maps: Tensor, sampled: Array) -> None:
-        """`peaks` (n,C) of `maps` (n,C,h,w); `sampled` (s,) indices of images to be read."""
+    def see(self, peaks: Array, maps: Tensor, sampled: Array, *, sign: int = 1) -> None:
+        """`peaks` (n,C) of `sign` times `maps` (n,C,h,w); `sampled` (s,) indices of images to be read."""
         top = float(np.nanmax(peaks, initial=-np.inf))
         if top > self.value:
             self.value, self.reached, self.held = top, np.zeros_like(self.reached), np.zeros_like(self.held)
@@ -37,7 +38,7 @@ class End:
         self.reached = self.reached + at_top.sum(axis=0)
         rows = [i for i in sampled.tolist() if at_top[i].any()]
         if rows:
-            self.held = self.held + (maps[rows] == self.value).double().mean((2, 3)).sum(0).cpu().numpy()
+            self.held = self.held + (maps[rows] == sign * self.value).double().mean((2, 3)).sum(0).cpu().numpy()
 
     def merge(self, other: End) -> None:
         """Take in what was seen of other images."""
@@ -66,8 +67,7 @@ class Range:
 
     def see(self, maps: Tensor, positions: Array) -> None:
         """(n,C,h,w) of the images at `positions` (n,)."""
-        flat = maps.flatten(2)
-        low, high = (side.double().cpu().numpy() for side in (flat.amin(2), flat.amax(2)))  # aminmax takes 20 times as long
+        low, high = (side.double().cpu().numpy() for side in (maps.amin((2, 3)), maxima(maps)))  # aminmax takes 20 times as long
         sampled = np.flatnonzero(positions % SAMPLED == 0)
         self.images += len(maps)
         self.sampled += len(sampled)
@@ -75,7 +75,7 @@ class Range:
         self.fired = self.fired + (high > 0).sum(axis=0)
         self.top.see(high, maps, sampled)
         if self.bottom.value > 0 or (low < 0).any():  # nothing is saturated at 0: there a unit is silent
-            self.bottom.see(-low, -maps if len(sampled) else maps, sampled)
+            self.bottom.see(-low, maps, sampled, sign=-1)
 
     def merge(self, other: Range) -> None:
         """Take in what was seen of other images."""
