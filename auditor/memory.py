@@ -12,7 +12,7 @@ from auditor.methods.generator import width_of
 from auditor.ops.frozen import laid_out_bytes
 
 EACH = 2_500
-"""Bytes of one image: its name, key, label and columns. RssAnon of 50,000 images less that of 5,000 (benchmarks/memory.py)."""
+"""Bytes of one image: its name, key, label and columns. RssAnon of 50,000 images less that of 5,000 (`benchmarks.report`)."""
 AT_WORK = 200_000_000
 """Bytes that do not grow with the data: what decodes, one block of distances, the page."""
 THUMB = 16 * 16 * 2

@@ -14,8 +14,7 @@ from auditor.store import dumps
 from auditor.types import Json
 
 SHARD, BATCHES = 256, 4
-"""Consecutive samples, or batches where these are more, that make one unit of work, checkpoint and resume: of small images, which
-are fast, as many that saving and merging a state hardly counts."""
+"""Samples and batches that a unit of work, checkpoint and resume holds at least, where there are so many."""
 
 LIBRARIES = ("torch", "torchvision", "captum", "umap-learn", "openTSNE", "scikit-learn", "scipy", "numpy", "pillow")
 ZOOS = ("timm", "transformers")
@@ -47,6 +46,13 @@ class Plan:
     def digest(self) -> str:
         """sha256 of the plan's canonical JSON."""
         return hashlib.sha256(dumps(dataclasses.asdict(self))).hexdigest()
+
+
+def shard_of(batch: int) -> int:
+    """Consecutive samples that make one unit of work, in whole batches: of small images, which are fast, so many that to save and
+    merge a state hardly counts.
+    """
+    return batch * max(BATCHES, -(-SHARD // batch))
 
 
 def versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from auditor.dataset import Dataset
 from auditor.errors import ConfigError, TargetError
 from auditor.job import Job
 from auditor.ops.batching import images_at_once
-from auditor.plan import BATCHES, SHARD, Plan
+from auditor.plan import Plan, shard_of
 from auditor.probe import Probe
 from auditor.probes import configured, named, registry
 from auditor.target import PRECISIONS, Forward, Target
@@ -156,7 +156,7 @@ def make_plan(
         profile=profile,
         probes={probe.id(): probe.parameters() for probe in probes},
         batch=at_once,
-        shard=max(SHARD, BATCHES * at_once),
+        shard=shard_of(at_once),
         threads=threads or torch.get_num_threads(),
         device=target.device.type,
         seed=seed,

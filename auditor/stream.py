@@ -21,6 +21,7 @@ from auditor.dataset import Dataset
 from auditor.engines import Engine
 from auditor.engines.local import LOCAL
 from auditor.fold import Batch, Fold, Rows, State, Study, concatenate
+from auditor.ops.maxima import maxima
 from auditor.plan import Plan
 from auditor.rowfiles import RowFiles
 from auditor.target import Target
@@ -47,17 +48,18 @@ class OutOfTime(Exception):  # noqa: N818 - no error: a budget that was kept
     """The time that was granted is used up; what is finished is kept. Its text says how far the work came."""
 
 
-def shards(count: int, size: int) -> list[tuple[int, range]]:
-    """(index, positions) of `count` samples in shards of `size`, in order."""
-    return [(index, range(begin, min(begin + size, count))) for index, begin in enumerate(range(0, count, size))]
-
-
 def chunks(count: int, most: int) -> list[tuple[int, range]]:
     """(index, positions) of `count` items in as few parts of at most `most` as can be, in order and about equally large: a small
     one behind large ones would leave one of two workers idle.
     """
     edges = np.linspace(0, count, -(-count // most) + 1).round().astype(int).tolist()
     return [(index, range(begin, end)) for index, (begin, end) in enumerate(pairwise(edges))]
+
+
+def shards(count: int, size: int, batch: int) -> list[tuple[int, range]]:
+    """(index, positions) of `count` samples in shards of whole batches, of about `size` at most, shared out evenly."""
+    parts = chunks(-(-count // batch), max(1, size // batch))
+    return [(index, range(part.start * batch, min(part.stop * batch, count))) for index, part in parts]
 
 
 def look_at(target: Target, dataset: Dataset, positions: range, folds: Mapping[str, Fold], batch: int) -> dict[str, str]:
@@ -84,6 +86,7 @@ def show_layer(folds: Mapping[str, Fold], failed: dict[str, str], positions: Arr
         if fold.by_layer:
             with failing(name, failed), torch.no_grad():
                 fold.see_layer(layer, output, positions)
+    maxima.forget()
     return any(not fold.by_layer for fold in wanted.values())
 
 
@@ -172,7 +175,7 @@ def run_pass(
     empty = dict(folds)
     merged = {name: copy.deepcopy(fold) for name, fold in empty.items()}
     files = {name: RowFiles(work, f"{what}-{name}") for name, fold in folds.items() if isinstance(fold, Rows)}
-    todo = shards(len(dataset), plan.shard)
+    todo = shards(len(dataset), plan.shard, plan.batch)
     checkpoint = taken_up(work / f"{what}.npz", files, len(todo))
     failed: dict[str, str] = dict(checkpoint.facts.get("failed", {}))
     for name, state in checkpoint.states.items():
@@ -247,8 +250,6 @@ def run_study(
     """
     todo = chunks(len(study.items), study.chunk)
     checkpoint = Checkpoint(work / f"study-{name}.npz").read()
-    if checkpoint.facts.get("chunks") != len(todo):  # of a version that shared them out otherwise
-        checkpoint = Checkpoint(checkpoint.path, facts={"chunks": len(todo)})
     parts = [checkpoint.states["rows"]] if checkpoint.states.get("rows") else []
     done = checkpoint.done
     try:

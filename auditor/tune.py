@@ -27,6 +27,7 @@ from auditor.gather import OUTPUTS, looks
 from auditor.job import Job, unmet
 from auditor.ops.batching import MOST
 from auditor.ops.lean import AGREEMENT
+from auditor.plan import shard_of
 from auditor.planning import read_plan, repeated
 from auditor.store import write_json
 from auditor.stream import look_at
@@ -83,7 +84,7 @@ def tuned(job: Job, precisions: Sequence[str], work: Path) -> Tuned:
         return Tuned(replace(job, plan=plan, probes=repeated(plan, job.target)), (), path)
     forward, facts, trials = chosen(job, precisions)
     job.target.compute_as(forward)
-    plan = replace(job.plan, batch=forward.batch, forward=dataclasses.asdict(forward), tuned=facts)
+    plan = replace(job.plan, batch=forward.batch, shard=shard_of(forward.batch), forward=dataclasses.asdict(forward), tuned=facts)
     write_json(path, dataclasses.asdict(plan))
     return Tuned(replace(job, plan=plan), trials, path)
 

@@ -30,21 +30,22 @@ from benchmarks.reasons import missed
 
 ROOT = Path(__file__).parent.parent
 STAGES = (
-    "data_pass", "occlusion", "robustness", "visualisation", "synthesis", "embedding", "neighbours", "report", "memory",
-    "whole_audit", "ray_workers",
+    "data_pass", "occlusion", "robustness", "visualisation", "synthesis", "embedding", "neighbours", "report", "whole_audit",
+    "ray_workers",
 )  # fmt: skip
 """In the order of the table; those that this checkout lacks are left out."""
 PEERS = (
     "captum", "zennit-crp", "torchattacks", "foolbox", "torch-lucent", "kornia", "scikit-learn", "openTSNE", "umap-learn",
     "faiss-cpu", "ray",
 )  # fmt: skip
-LONGEST = ("robustness", "whole_audit", "visualisation", "report", "memory")
+LONGEST = ("robustness", "whole_audit", "visualisation", "report")
 """Begun first, so that none is left over at the end beside an idle core."""
 ALONE = ("data_pass", "ray_workers")
 """One asks how much the cache holds, the other has two processes of its own."""
 SAID = """\
-Ratios are of CPU time, of sides that took turns in one process. A target `>= x` means x times as fast as the peer, `<= x` at most
-x times its time. Ratios of single rounds stand in the last column: how far apart they lie says how busy the machine was."""
+Ratios are of CPU time, of sides that took turns: in one process, those of the data pass batch by batch in forks of one. A target
+`>= x` means x times as fast as the peer, `<= x` at most x times its time. Ratios of single rounds stand in the last column: how far
+apart they lie says how busy the machine was."""
 
 
 def run(stage: str, out: Path, small: bool, more: Sequence[str] = ()) -> dict[str, float | int]:

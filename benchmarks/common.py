@@ -5,7 +5,7 @@ A stage is a module that takes --out DIR and --small, and writes DIR/STAGE.json,
     python -m benchmarks.occlusion --out DIR
 
 Times are CPU seconds of the process. On a machine that others use too a lone figure means nothing: what counts is the ratio of
-sides that took turns in one process.
+sides that took turns: in one process, or, batch by batch, in forks of one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -146,14 +147,18 @@ def woven(
             finally:
                 held.give(done=True)
 
-        workers = [FORK.Process(target=side, args=(place, run)) for place, run in enumerate(sides.values())]
+        workers = [FORK.Process(target=side, args=(place, run), daemon=True) for place, run in enumerate(sides.values())]
         for worker in workers:
             worker.start()
-        for worker in workers:
-            worker.join()
-        failed = [name for name, worker in zip(sides, workers, strict=True) if worker.exitcode]
-        if failed:
-            raise RuntimeError(f"{', '.join(failed)} failed; the traceback stands above")
+        alive = {worker.sentinel: worker for worker in workers}
+        while alive:
+            for sentinel in wait(list(alive)):
+                alive.pop(sentinel).join()  # type: ignore[call-overload]
+            failed = [name for name, worker in zip(sides, workers, strict=True) if worker.exitcode]
+            if failed:  # one that was killed has passed nothing on: the others would wait for ever
+                for worker in alive.values():
+                    worker.terminate()
+                raise RuntimeError(f"{', '.join(failed)} failed; what it printed stands above")
         names = list(sides)
         for _ in names:
             place, took = found.get()

@@ -1,10 +1,9 @@
-"""Memory of an audit against the number of images: that of 50,000 beside that of 5,000, each in a process of its own:
-
-    python -m benchmarks.memory --out DIR
+"""Audits of many small pictures, each in a process of its own, with the most memory that each stage took: what the stage
+`benchmarks.report` measures.
 
 Pictures of 32 x 32 px (smooth noise in the colour of their class) in class folders; a net of three convolutions; profile quick.
 What is counted is RssAnon, read every 20 ms: memory of the process's own, without files that are mapped, which the system takes
-back where it needs the room. DIR/memory.md has the peak of each stage. --small: 400 and 1,600 images. Linux only.
+back where it needs the room. Linux only.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -23,11 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import Row, arguments, written
-
 SIDE, CLASSES = 32, 10
 MIB = 1 << 20
-TARGET = 1.3
 
 
 def pictures(folder: Path, count: int) -> None:
@@ -100,7 +95,7 @@ def child(folder: Path, count: int, probes: str | None) -> dict[str, int]:
     """Stage -> peak in bytes, of one audit of `count` pictures in a process of its own."""
     data = folder / f"data-{count}"
     pictures(data, count)
-    command = [sys.executable, "-m", "benchmarks.memory", "--child", str(data), "--out", str(folder / f"run-{count}")]
+    command = [sys.executable, "-m", "benchmarks.memory", str(data), str(folder / f"run-{count}")]
     command += [] if probes is None else ["--probes", probes]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own file
     if done.returncode:
@@ -120,26 +115,15 @@ def table(counts: Sequence[int], peaks: Sequence[dict[str, int]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """0 where the ratio is at most TARGET."""
-    parser = arguments(__doc__)
+def main() -> None:
+    """One audit; its peaks on the last line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
     parser.add_argument("--probes", help="comma-separated probe ids; all of the profile where not given")
-    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.child is not None:
-        print(json.dumps(audit(given.child, given.out, given.probes)))
-        return 0
-    counts = (400, 1_600) if given.small else (5_000, 50_000)
-    with tempfile.TemporaryDirectory() as folder:
-        peaks = [child(Path(folder), count, given.probes) for count in counts]
-    low, high = (max(found.values()) for found in peaks)
-    told = f"{high / MIB:.0f} MiB over {low / MIB:.0f} MiB, of which {peaks[1]['start'] / MIB:.0f} before the first image"
-    case = f"RssAnon, {counts[1]:,} images over {counts[0]:,}"
-    row = Row("memory", case, None, "itself", None, high / low, f"<= {TARGET:g}", high / low <= TARGET, told)
-    written(given.out, "memory", [row])
-    (given.out / "memory.md").write_text(table(counts, peaks) + "\n")
-    return int(not row.met)
+    print(json.dumps(audit(given.data, given.out, given.probes)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

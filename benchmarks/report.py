@@ -1,107 +1,39 @@
-"""The report of an audit of 50,000 images: how large it is, how soon it is seen, what it takes to render, and the audit's memory:
+"""The report of an audit of 50,000 images, and the audit's memory: how large the page is, how soon it is seen, what it takes to
+render, and whether memory grows with the images:
 
     python -m benchmarks.report --out DIR
 
-A small network with seeded random weights on smooth random pictures of 32 px, at 5,000 and 50,000 images, each audited in a
-process of its own. The page is opened from file:// in headless Chromium, a new browser each time: its first view is when the
-verdict's heading is there, by our clock from before the page is asked for, with the browser's own first contentful paint beside.
-Image bytes are those of the pictures in the page before base64, which makes them 1.33 times as long. Memory is the most that
-RssAnon of /proc/self/status showed: without files that are mapped, such as the decoded images.
+The audits are those of `benchmarks.memory`, of the profile quick, at 5,000 and 50,000 images. The page is opened from file:// in
+headless Chromium, a new browser each time: its first view is when the verdict's heading is there, by our clock from before the
+page is asked for, with the browser's own first contentful paint beside. Image bytes are those of the pictures in the page before
+base64, which makes them 1.33 times as long. DIR/memory.md has the peak of each stage of the audits.
 
 These are seconds of the clock: a page is waited for.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
-import json
 import os
 import re
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from torch import nn
-
-from auditor import api
-from auditor.preprocess import Geometry, Preprocess
 from auditor.report import render
 from benchmarks.common import Row, arguments, named, prepared, written
+from benchmarks.memory import MIB, child, table
 from benchmarks.screenshots import FLAGS
 
 STAGE = "report"
-COUNTS, SMALL = (5_000, 50_000), (300,)
-SIDE, CLASSES, OPENED, RENDERED = 32, 10, 7, 3
-PROBES = "performance,calibration,filters,activations,patches,occlusion,saliency,neighbours,embedding,facets"
-FIRST, SHARE, LARGEST = 1.5, 1.4, 15.0
+COUNTS, SMALL = (5_000, 50_000), (400, 1_600)
+OPENED, RENDERED = 7, 3
+FIRST, SHARE, LARGEST, MEMORY = 1.5, 1.4, 15.0, 1.3
 LIBRARY = re.compile(r'id="library">([^<]*)')
 PICTURE = re.compile(r"data:image/[a-z]+;base64,([A-Za-z0-9+/=]+)")
-
-
-def model() -> nn.Module:
-    """Two convolutions, 64 features, ten classes."""
-    torch.manual_seed(0)
-    layers = [nn.Conv2d(3, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return nn.Sequential(*layers, nn.Linear(64, CLASSES))
-
-
-def data(count: int, folder: Path) -> tuple[Any, Any]:
-    """Images (N,32,32,3) uint8, mapped from a file, and labels: 8 x 8 random colours about one of the class, made smooth."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(count) % CLASSES
-    path = folder / "given.npy"
-    images = np.lib.format.open_memmap(path, "w+", np.uint8, (count, SIDE, SIDE, 3))
-    middle = rng.uniform(60, 190, (CLASSES, 1, 1, 3))
-    for start in range(0, count, 1000):
-        of = labels[start : start + 1000]
-        coarse = torch.from_numpy(middle[of] + rng.normal(0, 45, (len(of), 8, 8, 3))).permute(0, 3, 1, 2)
-        fine = nn.functional.interpolate(coarse, (SIDE, SIDE), mode="bilinear").permute(0, 2, 3, 1)
-        images[start : start + 1000] = fine.clamp(0, 255).to(torch.uint8).numpy()
-    images.flush()
-    del images
-    return np.load(path, mmap_mode="r"), labels
-
-
-class Memory(threading.Thread):
-    """Looks at RssAnon every 20 ms until it is stopped."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.most, self.ended = 0, threading.Event()
-
-    @staticmethod
-    def now() -> int:
-        """Bytes; 0 where the system does not say."""
-        status = Path("/proc/self/status")
-        found = re.search(r"RssAnon:\s+(\d+) kB", status.read_text(encoding="utf-8")) if status.is_file() else None
-        return int(found[1]) * 1024 if found else 0
-
-    def run(self) -> None:
-        while not self.ended.wait(0.02):
-            self.most = max(self.most, self.now())
-
-
-def audit(count: int, folder: Path) -> None:
-    """One audit into folder/audit; what it took into folder/took.json."""
-    given = data(count, folder)
-    before, memory = Memory.now(), Memory()
-    memory.start()
-    begin, clock = time.process_time(), time.monotonic()
-    preprocess = Preprocess(Geometry("RGB", (SIDE, SIDE), None, "nearest"), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    api.run(model(), given, preprocess=preprocess, probes=PROBES, device="cpu", out=folder / "audit", work=folder / "work")
-    cpu, seconds = time.process_time() - begin, time.monotonic() - clock
-    memory.ended.set()
-    memory.join()
-    (folder / "took.json").write_text(json.dumps({"cpu": cpu, "seconds": seconds, "before": before, "most": memory.most}))
 
 
 def chromium() -> str | None:
@@ -163,36 +95,31 @@ def ratio(case: str, value: float, target: str, met: bool | None, note: str) -> 
     return Row(STAGE, case, None, "-", None, value, target, met, note)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The stage's parser, with what its own processes are given."""
-    parser = arguments(__doc__)
-    parser.add_argument("--audit", type=int, help=argparse.SUPPRESS)
-    return parser
+def memory_row(counts: Sequence[int], peaks: Sequence[Mapping[str, int]]) -> Row:
+    """The larger audit's memory beside the smaller one's."""
+    low, high = (max(found.values()) for found in peaks)
+    told = f"{high / MIB:.0f} MiB over {low / MIB:.0f} MiB, of which {peaks[1]['start'] / MIB:.0f} before the first image"
+    case, grown = f"RssAnon, {counts[1]:,} images over {counts[0]:,}", high / low
+    return Row("memory", case, None, "itself", None, grown, f"<= {MEMORY:g}", grown <= MEMORY, told)
 
 
-def main() -> int:
+def main() -> None:
     """Measure, print, write."""
-    asked = parser().parse_args()
+    asked = arguments(__doc__).parse_args()
     prepared()
-    if asked.audit:
-        audit(asked.audit, asked.out)
-        return 0
     rows: list[Row] = []
+    counts = SMALL if asked.small else COUNTS
+    peaks: list[dict[str, int]] = []
     with tempfile.TemporaryDirectory() as place:
-        for count in SMALL if asked.small else COUNTS:
-            folder, case = Path(place) / str(count), f"{count:,} images"
-            folder.mkdir()
-            command = [sys.executable, "-m", "benchmarks.report", "--audit", str(count), "--out", str(folder)]
-            subprocess.run(command, check=True)  # noqa: S603 - our own module
-            took = json.loads((folder / "took.json").read_text(encoding="utf-8"))
-            note = f"RssAnon at most, in MB; {took['before'] / 1e6:.0f} before; {took['seconds']:.0f} s by the clock"
-            rows.append(Row(STAGE, f"{case}: audit's memory", took["cpu"], "-", None, took["most"] / 1e6, "", None, note))
-            written(asked.out, STAGE, rows)
-            for one in pages(folder, case):
+        for count in counts:
+            peaks.append(child(Path(place), count, None))
+            for one in pages(Path(place) / f"run-{count}", f"{count:,} images"):
                 rows.append(one)
                 written(asked.out, STAGE, rows)
-    return 0
+    rows.append(memory_row(counts, peaks))
+    written(asked.out, STAGE, rows)
+    (asked.out / "memory.md").write_text(table(counts, peaks) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ def test_the_page_counts_targets_and_names_stages_that_failed(tmp_path: Path) ->
     assert "no measurement" in said
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_woven_sides_run_piece_by_piece_in_processes_of_their_own(tmp_path: Path) -> None:
     told, held = tmp_path / "told", []
 
@@ -89,6 +91,8 @@ def test_woven_sides_run_piece_by_piece_in_processes_of_their_own(tmp_path: Path
     assert not held, "nothing happened in this process"
     with pytest.raises(RuntimeError, match="b failed"):
         woven(1, {"a": side("a", 1), "b": lambda: int("x")}, baton, lambda: None)
+    with pytest.raises(RuntimeError, match="b failed"):
+        woven(1, {"a": side("a", 1), "b": lambda: os._exit(9), "c": side("c", 1)}, baton, lambda: None)
 
 
 def test_every_miss_is_told_with_its_distance_and_a_reason() -> None:

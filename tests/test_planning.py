@@ -18,7 +18,9 @@ from auditor.planning import make_plan
         (224, 500, "cpu", (500, 2000)),
     ],
 )
-def test_a_shard_holds_four_batches_or_256_images(side: int, batch: int | None, device: str, expected: tuple[int, int]) -> None:
+def test_a_shard_holds_whole_batches_four_at_least_and_256_images(
+    side: int, batch: int | None, device: str, expected: tuple[int, int]
+) -> None:
     target: Any = SimpleNamespace(input_shape=(3, side, side), device=torch.device(device))
     plan = make_plan(target, [], profile="quick", batch=batch)
     assert (plan.batch, plan.shard) == expected, "a shard of fewer images would cut batches short"

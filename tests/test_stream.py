@@ -14,7 +14,7 @@ from auditor import stream
 from auditor.evidence.predictions import Outputs
 from auditor.fold import Batch, Fold, Study
 from auditor.methods.topk import NOWHERE
-from auditor.plan import Plan
+from auditor.plan import Plan, shard_of
 from auditor.probes.patches.watch import Watch
 
 COUNT = 23
@@ -255,11 +255,14 @@ def test_the_items_of_a_study_are_shared_out_evenly(count: int, most: int) -> No
     assert not sizes or max(sizes) <= min(most, min(sizes) + 1)
 
 
-def test_a_checkpoint_of_a_study_that_was_shared_out_otherwise_is_left(tmp_path: Path) -> None:
-    items = tuple((i,) for i in range(4))
-    stream.run_study("s", Study(items, square, 1), target(), Data(), PLAN, tmp_path)
-    rows = stream.run_study("s", Study(items, lambda *given: {"x": square(*given)["x"] + 1}, 2), target(), Data(), PLAN, tmp_path)
-    assert rows["x"].tolist() == [1, 2, 5, 10]
+@pytest.mark.parametrize("batch", [1, 8, 15, 256])
+@pytest.mark.parametrize("count", [0, 1, 300, 1100])
+def test_shards_are_whole_batches_shared_out_evenly(count: int, batch: int) -> None:
+    parts = [span for _, span in stream.shards(count, shard_of(batch), batch)]
+    assert [i for span in parts for i in span] == list(range(count))
+    assert all(len(span) % batch == 0 for span in parts[:-1]), "no forward of less than a batch but the last"
+    assert not parts or max(map(len, parts)) <= min(map(len, parts)) + 2 * batch
+    assert len(parts) == -(-count // shard_of(batch))
 
 
 def test_a_study_that_loses_rows_is_told(tmp_path: Path) -> None:

@@ -41,8 +41,6 @@ class Tops:
         """Channels, then values, positions, places and areas (r,) that may belong among them."""
         self.gathered = 0
         """How many wait."""
-        self.last: Array = values[:, -1]
-        """(C,) the k-th values as of the last `settle`; what is below has no room."""
         self.floor: Array | None = None
         """(C,) values below which nothing need be entered; None where all may be wanted."""
 
@@ -52,6 +50,11 @@ class Tops:
         shape = (channels, k)
         numbers = (np.full(shape, value, np.int64) for value in (NOWHERE, -1, 0))
         return cls(np.full(shape, -np.inf, np.float32), *numbers)
+
+    @property
+    def last(self) -> Array:
+        """(C,) the k-th values as of the last `settle`; what is below has no room."""
+        return self.entries[0][:, -1]
 
     @property
     def parts(self) -> tuple[Array, Array, Array, Array]:

@@ -9,7 +9,11 @@ from torch import Tensor
 
 
 class Maxima(threading.local):
-    """Remembers what it gave last, as long as that tensor lives and is not written to."""
+    """Remembers what it gave last, as long as that tensor lives and is not written to.
+
+    Who shows a tensor to several calls `forget` when they have seen it: not every write tells of itself (through numpy, `.data`,
+    some fused operations).
+    """
 
     def __init__(self) -> None:
         self.of: weakref.ref[Tensor] | None = None
@@ -23,6 +27,10 @@ class Maxima(threading.local):
         if self.of is None or self.of() is not maps or self.version != maps._version or self.found is None:
             self.of, self.version, self.found = weakref.ref(maps), maps._version, maps.amax((2, 3))
         return self.found
+
+    def forget(self) -> None:
+        """Read the next one anew."""
+        self.of = self.found = None
 
 
 maxima = Maxima()

@@ -51,3 +51,12 @@ def test_what_has_no_version_is_read_each_time_and_nan_is_kept(maxima: Maxima, r
         assert maxima(maps).isnan().all()
         assert maxima(maps).isnan().all()
     assert len(read) == 2
+
+
+def test_what_is_forgotten_is_read_anew(maxima: Maxima, read: list[int]) -> None:
+    maps = torch.zeros(1, 1, 2, 2)
+    assert maxima(maps).item() == 0
+    maps.numpy()[:] = 3  # tells nobody
+    maxima.forget()
+    assert maxima(maps).item() == 3
+    assert len(read) == 2
