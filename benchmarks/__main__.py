@@ -44,8 +44,8 @@ ALONE = ("data_pass", "ray_workers")
 """One asks how much the cache holds, the other has two processes of its own."""
 SAID = """\
 Ratios are of CPU time, of sides that took turns: in one process, those of the data pass batch by batch in forks of one. A target
-`>= x` means x times as fast as the peer, `<= x` at most x times its time. Ratios of single rounds stand in the last column: how far
-apart they lie says how busy the machine was."""
+`>= x` means x times as fast as the peer, `<= x` at most x times its time. Ratios of single rounds stand in the last column: how
+far apart they lie says how busy the machine was."""
 
 
 def run(stage: str, out: Path, small: bool, more: Sequence[str] = ()) -> dict[str, float | int]:
