@@ -201,13 +201,13 @@ def test_from_python_a_stopped_training_pass_goes_on_where_it_was(root: Path, tm
 
     whole, calls = audit("a", "whole")
     assert calls == 4 + 1 + 10, (
-        "four when it is loaded, one batch of the data, three shards of 4, 4 and 2 batches of the training data"
+        "four when it is loaded, one batch of the data, three shards of 3, 4 and 3 batches of the training data"
     )
     with pytest.raises(KeyboardInterrupt):
         audit("b", "cut", limit=4 + 1 + 9)
     assert not (tmp_path / "b").exists()
     again, calls = audit("b", "cut")
-    assert calls == 4 + 2, "two shards were finished: one is left, and nothing of the data"
+    assert calls == 4 + 3, "two shards were finished: one is left, and nothing of the data"
     assert (again.path / "audit.json").read_bytes().replace(b'"name": "b"', b'"name": "a"') == (
         whole.path / "audit.json"
     ).read_bytes()

@@ -111,7 +111,7 @@ def test_local_and_ray_and_a_killed_worker_give_the_same_bytes(ray: Ray, tmp_pat
         api.run(
             str(tmp_path / "nets.py:net"), str(tmp_path / "data.npz"), out=tmp_path / name / "x", work=tmp_path / f"work-{name}",
             weights=tmp_path / "net.pt", preprocess=replace(PREPROCESS, geometry=replace(PREPROCESS.geometry, resize=None)),
-            probes=PROBES, profile="quick", device="cpu", **more,
+            probes=PROBES, profile="quick", device="cpu", batch=64, **more,
         )  # fmt: skip
         return contents(tmp_path / name / "x")
 
@@ -141,6 +141,7 @@ def test_what_was_stopped_on_ray_goes_on_in_one_process(ray: Ray, tmp_path: Path
             out=tmp_path / name / "x",
             work=tmp_path / work,
             device="cpu",
+            batch=64,  # four make a shard of 256
             **more,
         )
         return contents(tmp_path / name / "x")
