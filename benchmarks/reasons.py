@@ -9,8 +9,8 @@ from benchmarks.common import Row
 REASONS: Sequence[tuple[str, str, str]] = (
     (
         "occlusion", "ResNet-18",
-        "Windows and laid-out weights want the cache, which other processes take: with one other process on two cores the row "
-        "read 4.3 on the same day, with two others (a test suite beside the benchmark) 3.3.",
+        "Windows and laid-out weights want the cache, which other processes take: a test suite ran beside the benchmark's two. "
+        "On another machine (Intel Xeon), with one other process, the row read 4.3 on the same day.",
     ),
     (
         "data pass", "ResNet-20",
@@ -20,7 +20,7 @@ REASONS: Sequence[tuple[str, str, str]] = (
     ),
     (
         "data pass", "patches and activations",
-        "Two probes look at each layer, and the maps are read twice: for the maxima with their places, and for the moments.",
+        "Two probes look at each layer, and the maps are read twice: for their maxima, and for their minima.",
     ),
     (
         "data pass", "",
@@ -48,15 +48,9 @@ REASONS: Sequence[tuple[str, str, str]] = (
         "tells what is left: text, tables and the numbers behind the charts.",
     ),
     (
-        "whole audit", "224 px",
-        "What is not in the passes: steps of optimisers and attacks, filters of what they climb, the embedding, statistics and "
-        "pictures; the row names the stages that took most.",
-    ),
-    (
         "whole audit", "",
-        "Through so small a network the passes are the lesser part: maps of all images, steps of optimisers, statistics and "
-        "pictures take the same time whatever the network costs; the row names the stages that took most. At 224 px passes are "
-        "most of the work (its own row).",
+        "What is not in the passes: steps of optimisers and attacks, the embedding, statistics and pictures; the row names the "
+        "stages that took most.",
     ),
     (
         "two workers", "",
