@@ -127,20 +127,19 @@ class Shard:
         broken = look_at(target, dataset, positions, fresh, self.batch)
         states = {name: fold.save() for name, fold in fresh.items() if name not in broken}
         if self.sent:
-            self.remember(states)
+            for name, state in states.items():
+                if type(self.empty[name]).beside is not Fold.beside:  # the others have no use for it
+                    take_in(self.merged, self.empty, name, state)
         return states, broken
 
-    def remember(self, states: Mapping[str, State]) -> None:
-        """Keep what this process gave, of the folds that have a use for it."""
-        for name, state in states.items():
-            if type(self.empty[name]).beside is Fold.beside:
-                continue
-            fresh = copy.deepcopy(self.empty[name])
-            fresh.load(state)
-            if name in self.merged:
-                self.merged[name].merge(fresh)
-            else:
-                self.merged[name] = fresh
+
+def take_in(merged: dict[str, Fold], empty: Mapping[str, Fold], name: str, state: State) -> None:
+    """Merge what a fold saved into that of its name; a fold that has seen nothing is the unit."""
+    fresh = copy.deepcopy(empty[name])
+    fresh.load(state)
+    if name not in merged:
+        merged[name] = copy.deepcopy(empty[name])
+    merged[name].merge(fresh)
 
 
 @dataclass(frozen=True)
@@ -201,9 +200,7 @@ def run_pass(
                     if name in files:
                         files[name].append(state)
                         continue
-                    fresh = copy.deepcopy(empty[name])
-                    fresh.load(state)
-                    merged[name].merge(fresh)
+                    take_in(merged, empty, name, state)
                 done, whole = index + 1, True
                 progress(what, todo[index][1].stop, len(dataset))
                 if checkpoint.pace.due():
