@@ -150,7 +150,7 @@ def laid_out_bytes(model: nn.Module) -> int:
         if takes(module) and isinstance(module, nn.Conv2d):
             weight = module.weight
             tiled = fits(weight, (1, 1), module.dilation, 1)
-            laid = TILE**2 * weight[:, :, 0, 0].numel() * weight.element_size() if tiled else weight.nbytes
-            # the gradient's filters are turned about, a weight of their own; few tiles and many are laid out both ways
+            laid = 2 * TILE**2 * weight[:, :, 0, 0].numel() * weight.element_size() if tiled else weight.nbytes
+            # the gradient's filters are turned about, a weight of their own; few tiles and many are laid out each in its way
             count += 2 * laid + weight.nbytes * (3 if tiled else 1)
     return count

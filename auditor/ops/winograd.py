@@ -9,11 +9,13 @@ and infinity the relative error in float32 is 1.2e-6 (a direct convolution's 0.2
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
-from itertools import product
 
 import torch
 from torch import Tensor
+
+from auditor.ops.products import Products, filled
 
 POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)
 """Where the polynomials are evaluated, besides infinity; chosen for the least rounding of those tried."""
@@ -21,11 +23,13 @@ OUT, TAPS = 4, 3
 TILE = OUT + TAPS - 1
 ROOM = 16 << 20
 """Bytes of transformed tiles at once: as they leave the cache half of what was gained is lost."""
-TRANSFORM = 4
-"""Multiplications that one of a transform costs, since it waits for memory."""
-LOAD = 30
-"""Multiplications that a number of the weight costs to load: with few tiles the 36 products wait for it."""
-LEAST_GAIN = 1.3
+PRODUCT = 1.2
+"""Multiplications of a direct convolution that one of the 36 products costs: many short ones load more for each."""
+TRANSFORM = 5
+"""Multiplications that a number transformed costs at each of the 36 places, since it waits for memory."""
+LOAD = 12
+"""Tiles that the 36 products cost more, however few there are: the weight is loaded."""
+LEAST_GAIN = 1.2
 """Less than that is not worth the rounding."""
 
 
@@ -33,50 +37,87 @@ class Kernel:
     """A weight (O,I,3,3), transformed: called on maps (n,I,h,w), gives (n,O,h',w') with the channels innermost."""
 
     def __init__(self, weight: Tensor) -> None:
-        self.outputs = len(weight)
+        self.outputs, self.channels = weight.shape[:2]
         _, taps, _ = matrices()
-        filters = weight.detach().double().permute(2, 3, 1, 0).reshape(TAPS * TAPS, -1)
-        self.places = (torch.kron(taps, taps) @ filters).to(weight.dtype).view(TILE * TILE, weight.shape[1], len(weight))
-        """(36,I,O)."""
+        both = torch.kron(taps, taps).to(weight)  # exact in float32
+
+        def places() -> Tensor:
+            filters = weight.detach().permute(2, 3, 0, 1).reshape(TAPS * TAPS, -1)
+            return (both @ filters).view(TILE * TILE, self.outputs, self.channels)
+
+        self.products = Products(places)
 
     def __call__(self, maps: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> Tensor:
         """As `functional.conv2d(maps, weight, bias, 1, padding)`, up to rounding, without a gradient."""
-        down, up, (n, outputs) = *transforms(maps.dtype), (len(maps), self.outputs)
+        n, channels = len(maps), self.channels
         height, width = (maps.shape[2 + i] + 2 * padding[i] - TAPS + 1 for i in range(2))
-        shape = (n, outputs, height, width)
+        shape = (n, self.outputs, height, width)
         found = torch.empty(shape, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last)
         if n == 0:
             return found
         rows, columns = -(-height // OUT), -(-width // OUT)
-        channels = maps.shape[1]
-        each = rows * columns * TILE * TILE * (channels + outputs) * maps.element_size()
-        size = min(n, max(1, ROOM // each))
+        size = at_once(n, rows * columns * TILE * TILE * (channels + self.outputs) * maps.element_size())
         padded = maps.new_zeros((size, rows * OUT + 2, columns * OUT + 2, channels))
         inside = padded[:, padding[0] : padding[0] + maps.shape[2], padding[1] : padding[1] + maps.shape[3]]
-        most = size * rows * columns * max(TILE * TILE * max(channels, outputs), OUT * OUT * outputs)
-        given, first, second = maps.permute(0, 2, 3, 1), maps.new_empty(most), maps.new_empty(most)
+        given, laid = maps.permute(0, 2, 3, 1), found.permute(0, 2, 3, 1)
         for begin in range(0, n, size):
             count = min(size, n - begin)
-            cells = count * rows * columns
-
-            def part(room: Tensor, places: int, width: int, cells: int = cells) -> Tensor:
-                return room[: places * cells * width].view(places, cells * width)
-
             inside[:count] = given[begin : begin + count]
-            b, y, x, c = padded.stride()
-            view = padded.as_strided((TILE, TILE, count, rows, columns, channels), (y, x, b, OUT * y, OUT * x, c))
-            tiles = part(first, TILE * TILE, channels)
-            tiles.view(view.shape).copy_(view)
-            spread = torch.mm(down, tiles, out=part(second, TILE * TILE, channels)).view(TILE * TILE, cells, channels)
-            multiplied = part(first, TILE * TILE, outputs)  # in the room of the tiles, which are read
-            torch.bmm(spread, self.places, out=multiplied.view(TILE * TILE, cells, outputs))
-            back = torch.mm(up, multiplied, out=part(second, OUT * OUT, outputs)).view(OUT, OUT, count, rows, columns, outputs)
-            if bias is not None:
-                back += bias
-            for i, j in product(range(min(OUT, height)), range(min(OUT, width))):
-                place = found.permute(0, 2, 3, 1)[begin : begin + count, i::OUT, j::OUT]
-                place.copy_(back[i, j, :, : place.shape[1], : place.shape[2]])
+            tiles = self.outputs_of(inputs_of(padded[:count], rows, columns))
+            lay(tiles.view(columns, rows, count, OUT, OUT, self.outputs), bias, laid[begin : begin + count])
         return found
+
+    def outputs_of(self, tiles: Tensor) -> Tensor:
+        """(m,16,O) outputs of transformed tiles (m,36,I)."""
+        _, up = transforms(tiles.dtype)
+        found, begin = tiles.new_empty((len(tiles), OUT * OUT, self.outputs)), 0
+        for part in self.products.of(tiles):
+            torch.bmm(up.expand(len(part), *up.shape), part, out=found[begin : begin + len(part)])
+            begin += len(part)
+        return found
+
+
+def inputs_of(padded: Tensor, rows: int, columns: int) -> Tensor:
+    """(columns*rows*n,36,I) transformed tiles of maps (n,4*rows+2,4*columns+2,I): first down each row of them, then across."""
+    down, _ = transforms(padded.dtype)
+    n, _, width, channels = padded.shape
+    image, line, _place, _ = padded.stride()
+    half = padded.new_empty((rows, n * TILE, width, channels))
+    for i in range(rows):
+        given = padded.as_strided((n, TILE, width * channels), (image, line, 1), padded.storage_offset() + i * OUT * line)
+        torch.bmm(down.expand(n, *down.shape), given, out=half[i].view(n, TILE, width * channels))
+    found, lines = padded.new_empty((columns, rows * n * TILE, TILE, channels)), rows * n * TILE
+    for j in range(columns):
+        given = half.as_strided((lines, TILE, channels), (width * channels, channels, 1), j * OUT * channels)
+        torch.bmm(down.expand(lines, *down.shape), given, out=found[j])
+    return found.view(-1, TILE * TILE, channels)
+
+
+def lay(tiles: Tensor, bias: Tensor | None, maps: Tensor) -> None:
+    """Write `tiles` (columns,rows,n,4,4,O), `bias` (O,) added, into `maps` (n,h,w,O); what stands out is cut off."""
+    tiles, (height, width) = tiles.permute(2, 1, 3, 0, 4, 5), maps.shape[1:3]
+    for down, i, y in spans(height):
+        for across, j, x in spans(width):
+            into = maps[:, y, x].unflatten(2, (-1, across)).unflatten(1, (-1, down))
+            part = tiles[:, i, :down, j, :across]
+            if bias is None:
+                into.copy_(part)
+            else:
+                torch.add(part, bias, out=into)
+
+
+def spans(length: int) -> Iterator[tuple[int, slice, slice]]:
+    """The outputs along one side: (outputs a tile, tiles, their places), first of the whole tiles, then of a last one in part."""
+    whole, rest = divmod(length, OUT)
+    if whole:
+        yield OUT, slice(0, whole), slice(0, whole * OUT)
+    if rest:
+        yield rest, slice(whole, whole + 1), slice(whole * OUT, length)
+
+
+def at_once(count: int, each: int) -> int:
+    """Maps of `each` bytes of transformed tiles that go through together, in parts that are as even as they can be."""
+    return -(-count // -(-count // max(1, ROOM // each)))
 
 
 def fits(weight: Tensor, stride: tuple[int, ...], dilation: tuple[int, ...], groups: int) -> bool:
@@ -97,12 +138,13 @@ def pays(maps: Tensor, weight: Tensor, padding: tuple[int, int]) -> bool:
 def gain(count: int, height: int, width: int, channels: int, outputs: int) -> float:
     """How many times less a convolution of (count,channels,height+2,width+2) to (count,outputs,height,width) costs this way.
 
-    It says 1.5 of 8 images of 128 channels at 28x28, 1.5 of 256 at 14x14, 1.4 of 512 at 7x7 and 1.8 of 24 images of these, where
-    1.5, 1.5, 1.6 and 1.9 were measured against the direct convolution (one thread of a CPU with AVX-512).
+    It says 1.2 of 8 images of 128 channels at 28x28, 1.3 of 256 at 14x14, 1.5 of 512 at 7x7 and 1.6 of 16 images of these, where
+    0.9 to 1.2, 1.5, 1.4 and 1.8 were measured against the direct convolution (one thread of a CPU with AVX-512).
     """
     tiles, weight = count * -(-height // OUT) * -(-width // OUT), channels * outputs
-    moves = TRANSFORM * tiles * (TILE * TILE * channels + OUT * OUT * outputs)
-    return TAPS * TAPS * weight * (count * height * width + LOAD) / (TILE * TILE * (weight * (tiles + LOAD) + moves))
+    moved = tiles * (TILE * TILE * channels + OUT * OUT * outputs)
+    cost = weight * (PRODUCT * filled(tiles) + LOAD) + TRANSFORM * moved
+    return TAPS * TAPS * weight * count * height * width / (TILE * TILE * cost)
 
 
 @cache
@@ -119,6 +161,6 @@ def matrices() -> tuple[Tensor, Tensor, Tensor]:
 
 @cache
 def transforms(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """(36,36) of a tile of inputs laid out in a row, and (16,36) to the outputs."""
+    """(6,6) of a tile of inputs along one side, and (16,36) of both sides at once to the outputs."""
     down, _, up = matrices()
-    return torch.kron(down, down).to(dtype), torch.kron(up, up).to(dtype)
+    return down.to(dtype), torch.kron(up, up).to(dtype)
