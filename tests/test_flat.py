@@ -146,7 +146,7 @@ def test_memory_grows_by_what_an_image_adds() -> None:
 
     few, many = of(1000), of(3000)
     assert many.memory - few.memory == 2000 * memory.EACH
-    laid_out = 2 * 36 * 4 * 128**2 + 3 * 9 * 4 * 128**2
+    laid_out = 2 * 2 * 36 * 4 * 128**2 + 3 * 9 * 4 * 128**2  # both directions, each for few tiles and for many
     assert few.memory == memory.AT_WORK + 1000 * memory.EACH + 2 * 4 * 804 + laid_out
     assert few.files == 1000 * (300 + 4 * (8 + 4) + 12 * 91 + 512 * 3)
     assert of(1000, 500).files > few.files
