@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -28,20 +27,18 @@ class Products:
     def __init__(self, make: Callable[[], Tensor]) -> None:
         self.make = make
         self.laid: dict[int, Tensor | None] = {}
-
-    @cached_property
-    def matrices(self) -> Tensor:
-        """Kept where they are not laid out."""
-        return self.make()
+        self.plain: Tensor | None = None
+        """The matrices as they are, where the kernels take none."""
 
     def of(self, rows: Tensor) -> Iterator[Tensor]:
         """(m,P,O) of m sets at a time of `rows` (n,P,I), contiguous; all n in turn."""
         begin = 0
         while begin < len(rows):
-            count = at_once(len(rows) - begin, len(rows))
+            count = call_size(len(rows) - begin, len(rows))
             laid = self.laid_out(rows, count)
             if laid is None:
-                yield torch.bmm(rows[begin:].transpose(0, 1), self.matrices.transpose(1, 2)).transpose(0, 1)
+                assert self.plain is not None
+                yield torch.bmm(rows[begin:].transpose(0, 1), self.plain.transpose(1, 2)).transpose(0, 1)
                 return
             yield by_groups(rows[begin : begin + count], laid, count)
             begin += count
@@ -49,15 +46,17 @@ class Products:
     def laid_out(self, rows: Tensor, count: int) -> Tensor | None:
         """The matrices as the kernels want them for `count` sets of rows; None where they take none."""
         if count not in self.laid:
-            matrices = self.make()
+            matrices = self.make() if self.plain is None else self.plain
             places, outputs, inputs = matrices.shape
             filters = matrices.view(places * outputs, inputs, 1, 1)
             able = packs(rows, filters)
             self.laid[count] = packed(filters, (1, places * inputs, count, 1), *form(places)) if able else None
+            if self.laid[count] is None:
+                self.plain = matrices
         return self.laid[count]
 
 
-def at_once(left: int, total: int) -> int:
+def call_size(left: int, total: int) -> int:
     """Sets that the next call is for, with `left` of `total` to go: FEW where filling up MANY would cost more than it saves.
 
     Not where no more than MANY are to go at all: matrices that only ever meet few are not laid out twice.
@@ -69,7 +68,7 @@ def filled(total: int) -> int:
     """Sets that go through for `total`, those filled up counted."""
     done = 0
     while done < total:
-        done += at_once(total - done, total)
+        done += call_size(total - done, total)
     return done
 
 

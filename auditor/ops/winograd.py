@@ -2,8 +2,8 @@
 
 The 4x4 outputs of a tile of 6x6 inputs, Y = A^T [(G g G^T) * (B^T d B)] A, take 36 multiplications for each pair of channels and
 not 144 (Lavin and Gray 2016, eq. 8; the matrices by Cook and Toom from six points). Summed over the input channels that is one
-matrix product for each of the 36 places, which every CPU's library does at its peak: layers of many channels run at up to 2.5
-times the speed that a direct convolution can reach. The result is the same up to rounding: at the points 0, 5/8, -5/8, 3/2, -3/2
+matrix product for each of the 36 places (`ops.products`): layers of many channels run at up to 2.5 times the speed that a direct
+convolution can reach. The result is the same up to rounding: at the points 0, 5/8, -5/8, 3/2, -3/2
 and infinity the relative error in float32 is 1.2e-6 (a direct convolution's 0.2e-6; at Lavin's points 0, 1, -1, 2, -2 2.4e-6).
 """
 
@@ -56,7 +56,7 @@ class Kernel:
         if n == 0:
             return found
         rows, columns = -(-height // OUT), -(-width // OUT)
-        size = at_once(n, rows * columns * TILE * TILE * (channels + self.outputs) * maps.element_size())
+        size = part_size(n, rows * columns * TILE * TILE * (channels + self.outputs) * maps.element_size())
         padded = maps.new_zeros((size, rows * OUT + 2, columns * OUT + 2, channels))
         inside = padded[:, padding[0] : padding[0] + maps.shape[2], padding[1] : padding[1] + maps.shape[3]]
         given, laid = maps.permute(0, 2, 3, 1), found.permute(0, 2, 3, 1)
@@ -64,7 +64,7 @@ class Kernel:
             count = min(size, n - begin)
             inside[:count] = given[begin : begin + count]
             tiles = self.outputs_of(inputs_of(padded[:count], rows, columns))
-            lay(tiles.view(columns, rows, count, OUT, OUT, self.outputs), bias, laid[begin : begin + count])
+            put(tiles.view(columns, rows, count, OUT, OUT, self.outputs), bias, laid[begin : begin + count])
         return found
 
     def outputs_of(self, tiles: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def inputs_of(padded: Tensor, rows: int, columns: int) -> Tensor:
     """(columns*rows*n,36,I) transformed tiles of maps (n,4*rows+2,4*columns+2,I): first down each row of them, then across."""
     down, _ = transforms(padded.dtype)
     n, _, width, channels = padded.shape
-    image, line, _place, _ = padded.stride()
+    image, line, *_ = padded.stride()
     half = padded.new_empty((rows, n * TILE, width, channels))
     for i in range(rows):
         given = padded.as_strided((n, TILE, width * channels), (image, line, 1), padded.storage_offset() + i * OUT * line)
@@ -93,11 +93,11 @@ def inputs_of(padded: Tensor, rows: int, columns: int) -> Tensor:
     return found.view(-1, TILE * TILE, channels)
 
 
-def lay(tiles: Tensor, bias: Tensor | None, maps: Tensor) -> None:
+def put(tiles: Tensor, bias: Tensor | None, maps: Tensor) -> None:
     """Write `tiles` (columns,rows,n,4,4,O), `bias` (O,) added, into `maps` (n,h,w,O); what stands out is cut off."""
     tiles, (height, width) = tiles.permute(2, 1, 3, 0, 4, 5), maps.shape[1:3]
-    for down, i, y in spans(height):
-        for across, j, x in spans(width):
+    for down, i, y in along(height):
+        for across, j, x in along(width):
             into = maps[:, y, x].unflatten(2, (-1, across)).unflatten(1, (-1, down))
             part = tiles[:, i, :down, j, :across]
             if bias is None:
@@ -106,7 +106,7 @@ def lay(tiles: Tensor, bias: Tensor | None, maps: Tensor) -> None:
                 torch.add(part, bias, out=into)
 
 
-def spans(length: int) -> Iterator[tuple[int, slice, slice]]:
+def along(length: int) -> Iterator[tuple[int, slice, slice]]:
     """The outputs along one side: (outputs a tile, tiles, their places), first of the whole tiles, then of a last one in part."""
     whole, rest = divmod(length, OUT)
     if whole:
@@ -115,7 +115,7 @@ def spans(length: int) -> Iterator[tuple[int, slice, slice]]:
         yield rest, slice(whole, whole + 1), slice(whole * OUT, length)
 
 
-def at_once(count: int, each: int) -> int:
+def part_size(count: int, each: int) -> int:
     """Maps of `each` bytes of transformed tiles that go through together, in parts that are as even as they can be."""
     return -(-count // -(-count // max(1, ROOM // each)))
 
@@ -138,8 +138,8 @@ def pays(maps: Tensor, weight: Tensor, padding: tuple[int, int]) -> bool:
 def gain(count: int, height: int, width: int, channels: int, outputs: int) -> float:
     """How many times less a convolution of (count,channels,height+2,width+2) to (count,outputs,height,width) costs this way.
 
-    It says 1.2 of 8 images of 128 channels at 28x28, 1.3 of 256 at 14x14, 1.5 of 512 at 7x7 and 1.6 of 16 images of these, where
-    0.9 to 1.2, 1.5, 1.4 and 1.8 were measured against the direct convolution (one thread of a CPU with AVX-512).
+    It says 1.2 of 8 images of 128 channels at 28x28, 1.3 of 8 of 256 at 14x14 and 1.6 of 16 of 512 at 7x7, where 0.9 to 1.2, 1.5
+    and 1.8 were measured against the direct convolution (one thread of a CPU with AVX-512).
     """
     tiles, weight = count * -(-height // OUT) * -(-width // OUT), channels * outputs
     moved = tiles * (TILE * TILE * channels + OUT * OUT * outputs)

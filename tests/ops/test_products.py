@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from auditor.ops.products import FEW, MANY, Products, at_once, filled
+from auditor.ops.products import FEW, MANY, Products, call_size, filled
 from tests.ops.compared import EXACT, apart, drawn
 
 
@@ -35,7 +35,7 @@ def test_a_second_layout_is_made_where_filling_up_costs_more() -> None:
         2 * MANY,
         21 * MANY,
     ]
-    assert at_once(3, 3) == MANY, "those of which there are never more are laid out once"
+    assert call_size(3, 3) == MANY, "those of which there are never more are laid out once"
     products = Products(lambda: drawn(2, 16, 16, dtype=torch.float32))
     for count in (3, MANY, MANY + 1):
         list(products.of(drawn(count, 2, 16, dtype=torch.float32)))
